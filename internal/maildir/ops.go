@@ -1,0 +1,39 @@
+package maildir
+
+import "os"
+
+// ops are the calls to the system that change the disk. Tests put others in their place to let each
+// fail in turn.
+type ops struct {
+	create  func(root *os.Root, name string) (*os.File, error)
+	write   func(f *os.File, b []byte) (int, error)
+	sync    func(f *os.File) error
+	close   func(f *os.File) error
+	link    func(root *os.Root, old, new string) error
+	rename  func(root *os.Root, old, new string) error
+	remove  func(root *os.Root, name string) error
+	syncDir func(root *os.Root, name string) error
+}
+
+var realOps = ops{
+	create: func(root *os.Root, name string) (*os.File, error) {
+		return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	},
+	write:   (*os.File).Write,
+	sync:    (*os.File).Sync,
+	close:   (*os.File).Close,
+	link:    (*os.Root).Link,
+	rename:  (*os.Root).Rename,
+	remove:  (*os.Root).Remove,
+	syncDir: syncDir,
+}
+
+// syncDir makes the names in a directory durable.
+func syncDir(root *os.Root, name string) error {
+	f, err := root.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
