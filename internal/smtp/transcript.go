@@ -85,9 +85,8 @@ func (c *transcriptConn) Read(b []byte) (int, error) {
 }
 
 func (c *transcriptConn) Write(b []byte) (int, error) {
-	n, err := c.Conn.Write(b)
-	c.t.note(b[:n], c.t.role == ClientRole)
-	return n, err
+	c.t.note(b, c.t.role == ClientRole) // before the write: the answer may come before it returns
+	return c.Conn.Write(b)
 }
 
 func (c *transcriptConn) Close() error {
