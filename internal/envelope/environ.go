@@ -1,0 +1,210 @@
+package envelope
+
+import (
+	"strings"
+
+	"pennypost/internal/status"
+)
+
+// MaxRecipients is the number of bytes that RECIPIENTS may take (mailpipe(7)): a server answers 452 beyond.
+const MaxRecipients = 100_000
+
+// Connection is where a message came from, in the words of tcp-environ(5).
+type Connection struct {
+	Proto      string // PROTO: TCP, TCP6 or empty
+	RemoteIP   string // TCPREMOTEIP
+	RemotePort string // TCPREMOTEPORT
+	RemoteHost string // TCPREMOTEHOST, verified name of the peer
+	LocalIP    string // TCPLOCALIP
+	LocalPort  string // TCPLOCALPORT
+	Helo       string // HELO, as the peer said it
+	AuthUser   string // AUTHUSER, who logged in
+	TLS        string // TLS, version and cipher
+}
+
+// Envelope is a message's sender, recipients and the ESMTP facts that travel with them.
+type Envelope struct {
+	Sender     Address // zero = null sender
+	Recipients []Address
+	Conn       Connection
+	Body       string   // SMTP_BODY: 7BIT, 8BITMIME or BINARYMIME (RFC 6152, 3030)
+	EnvID      string   // SMTP_ENVID in xtext (RFC 3461 section 4.4)
+	Ret        string   // SMTP_RET: FULL or HDRS (RFC 3461 section 4.3)
+	Notify     []string // SMTP_NOTIFY, one value a recipient, or empty (RFC 3461 section 4.1)
+	RequireTLS bool     // SMTP_REQUIRETLS (RFC 8689)
+	SMTPUTF8   bool     // SMTP_SMTPUTF8 (RFC 6531)
+}
+
+// variable relates a name of mailpipe(7) to the field it carries.
+type variable struct {
+	name string
+	get  func(*Envelope) string
+	set  func(*Envelope, string) error
+}
+
+func text(name string, field func(*Envelope) *string) variable {
+	return variable{name,
+		func(e *Envelope) string { return *field(e) },
+		func(e *Envelope, v string) error { *field(e) = v; return nil }}
+}
+
+func flag(name string, field func(*Envelope) *bool) variable {
+	return variable{name,
+		func(e *Envelope) string {
+			if *field(e) {
+				return "1"
+			}
+			return ""
+		},
+		func(e *Envelope, v string) error { *field(e) = v != "" && v != "0"; return nil }}
+}
+
+// variables in the order of mailpipe(7). SENDER and RECIPIENTS are apart: their being absent has a meaning.
+var variables = []variable{
+	text("PROTO", func(e *Envelope) *string { return &e.Conn.Proto }),
+	text("TCPREMOTEIP", func(e *Envelope) *string { return &e.Conn.RemoteIP }),
+	text("TCPREMOTEPORT", func(e *Envelope) *string { return &e.Conn.RemotePort }),
+	text("TCPREMOTEHOST", func(e *Envelope) *string { return &e.Conn.RemoteHost }),
+	text("TCPLOCALIP", func(e *Envelope) *string { return &e.Conn.LocalIP }),
+	text("TCPLOCALPORT", func(e *Envelope) *string { return &e.Conn.LocalPort }),
+	text("HELO", func(e *Envelope) *string { return &e.Conn.Helo }),
+	text("AUTHUSER", func(e *Envelope) *string { return &e.Conn.AuthUser }),
+	text("TLS", func(e *Envelope) *string { return &e.Conn.TLS }),
+	text("SMTP_BODY", func(e *Envelope) *string { return &e.Body }),
+	text("SMTP_ENVID", func(e *Envelope) *string { return &e.EnvID }),
+	text("SMTP_RET", func(e *Envelope) *string { return &e.Ret }),
+	{"SMTP_NOTIFY",
+		func(e *Envelope) string { return strings.Join(e.Notify, "\n") },
+		func(e *Envelope, v string) error { e.Notify = lines(v, true); return nil }},
+	flag("SMTP_REQUIRETLS", func(e *Envelope) *bool { return &e.RequireTLS }),
+	flag("SMTP_SMTPUTF8", func(e *Envelope) *bool { return &e.SMTPUTF8 }),
+}
+
+// FromEnviron reads an envelope from variables of the form NAME=value. RECIPIENTS goes before RECIPIENT. An address that
+// does not parse is an error.
+func FromEnviron(environ []string) (*Envelope, error) {
+	env := make(map[string]string, len(environ))
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		env[name] = value
+	}
+	e := new(Envelope)
+	for _, v := range variables {
+		if value, ok := env[v.name]; ok {
+			if err := v.set(e, value); err != nil {
+				return nil, err
+			}
+		}
+	}
+	sender, err := Parse(env["SENDER"])
+	if err != nil {
+		return nil, err
+	}
+	e.Sender = sender
+	recipients := lines(env["RECIPIENTS"], false)
+	if len(recipients) == 0 {
+		recipients = lines(env["RECIPIENT"], false)
+	}
+	return e, e.setRecipients(recipients)
+}
+
+// FromArgs lets the command line go before the environment: a sender when one was given (nil = not given; "" and "<>"
+// mean the null sender), recipients when there are any. Notify values belong to the recipients they came with and go with
+// them.
+func (e *Envelope) FromArgs(sender *string, recipients []string) error {
+	if sender != nil {
+		a, err := Parse(*sender)
+		if err != nil {
+			return err
+		}
+		e.Sender = a
+	}
+	if len(recipients) == 0 {
+		return nil
+	}
+	e.Notify = nil
+	return e.setRecipients(recipients)
+}
+
+func (e *Envelope) setRecipients(list []string) error {
+	e.Recipients = make([]Address, 0, len(list))
+	for _, s := range list {
+		a, err := Parse(s)
+		if err == nil && a.IsNull() {
+			err = badAddress(s, "a recipient cannot be the null path")
+		}
+		if err != nil {
+			return err
+		}
+		e.Recipients = append(e.Recipients, a)
+	}
+	return nil
+}
+
+// Environ is base without the variables of mailpipe(7), followed by this envelope's. Empty ones are left out, but SENDER
+// is always there. RECIPIENT is set when there is exactly one recipient. A value with a NUL or a line end, which the
+// parser lets nobody make, is an error rather than a forged variable.
+func (e *Envelope) Environ(base []string) ([]string, error) {
+	const single, list = "\x00\r\n", "\x00\r" // what a value of one line, of several lines cannot hold
+	out := make([]string, 0, len(base)+len(variables)+3)
+	for _, kv := range base {
+		if name, _, _ := strings.Cut(kv, "="); !ours(name) {
+			out = append(out, kv)
+		}
+	}
+	var err error
+	add := func(name, value, forbidden string) {
+		if strings.ContainsAny(value, forbidden) {
+			err = status.Errorf(status.Data, "pass %s to a program: value %q has a line end or NUL in it", name, status.Escape(value, 200))
+		}
+		out = append(out, name+"="+value)
+	}
+	for _, v := range variables {
+		if value := v.get(e); value != "" {
+			forbidden := single
+			if v.name == "SMTP_NOTIFY" {
+				forbidden = list
+			}
+			add(v.name, value, forbidden)
+		}
+	}
+	add("SENDER", e.Sender.String(), single)
+	rcpts := make([]string, len(e.Recipients))
+	for i, a := range e.Recipients {
+		if rcpts[i] = a.String(); strings.ContainsAny(rcpts[i], single) {
+			err = badAddress(rcpts[i], "it has a line end or NUL in it")
+		}
+	}
+	add("RECIPIENTS", strings.Join(rcpts, "\n"), list)
+	if len(rcpts) == 1 {
+		add("RECIPIENT", rcpts[0], single)
+	}
+	return out, err
+}
+
+func ours(name string) bool {
+	switch name {
+	case "SENDER", "RECIPIENT", "RECIPIENTS":
+		return true
+	}
+	for _, v := range variables {
+		if v.name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// lines splits at line ends; empty lines are kept only where they hold a place.
+func lines(s string, keepEmpty bool) []string {
+	if s == "" {
+		return nil
+	}
+	var out []string
+	for line := range strings.SplitSeq(s, "\n") {
+		if line != "" || keepEmpty {
+			out = append(out, line)
+		}
+	}
+	return out
+}
