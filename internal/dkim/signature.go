@@ -1,0 +1,184 @@
+package dkim
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/net/idna"
+)
+
+// signature is a DKIM-Signature field as far as it is needed to check it.
+type signature struct {
+	domain, identifier, selector, algorithm string
+	header, body                            Canon
+	names                                   []string
+	sig, hash                               []byte
+	length                                  int64 // l=, -1 when absent
+	time, expires                           time.Time
+	unsigned                                []byte // the raw field with the value of b= taken out
+	b, bh                                   string
+}
+
+// parseSignature reads a whole raw DKIM-Signature field (RFC 6376 section
+// 3.5). What could be read stands in the signature even with an error.
+func parseSignature(raw []byte) (*signature, error) {
+	s := &signature{length: -1}
+	if len(raw) > MaxSignature {
+		return s, fmt.Errorf("signature field longer than %d bytes", MaxSignature)
+	}
+	colon := bytes.IndexByte(raw, ':') + 1
+	tags, err := parseTags(string(raw[colon:]))
+	if err != nil {
+		return s, err
+	}
+	// These first: they name the signature in the report of any later error.
+	s.domain, _ = tags.get("d")
+	s.selector, _ = tags.get("s")
+	s.algorithm, _ = tags.get("a")
+	s.b, _ = tags.get("b")
+	s.b = dropFWS(s.b)
+	s.bh, _ = tags.get("bh")
+	s.bh = dropFWS(s.bh)
+	for _, name := range []string{"v", "a", "b", "bh", "d", "h", "s"} {
+		if v, ok := tags.get(name); !ok || v == "" {
+			return s, fmt.Errorf("no %s= tag", name)
+		}
+	}
+	for _, t := range tags {
+		if t.name == "b" {
+			s.unsigned = append(s.unsigned, raw[:colon+t.from]...)
+			s.unsigned = append(s.unsigned, raw[colon+t.to:]...)
+		}
+	}
+	if v, _ := tags.get("v"); v != "1" {
+		return s, fmt.Errorf("unknown version v=%q", clip(v))
+	}
+	for _, read := range []func(tagList) error{s.readWhat, s.readWho, s.readWhen} {
+		if err := read(tags); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// readWhat reads what is signed and how: c, h, l, q, b, bh.
+func (s *signature) readWhat(tags tagList) (err error) {
+	c, ok := tags.get("c")
+	if !ok {
+		c = "simple/simple"
+	}
+	if s.header, s.body, ok = ParseCanon(c); !ok {
+		return fmt.Errorf("unknown canonicalisation c=%q", clip(c))
+	}
+	if s.length, err = tags.number("l", 76); err != nil {
+		return err
+	}
+	if s.sig, err = tags.bytes("b"); err != nil {
+		return err
+	}
+	if s.hash, err = tags.bytes("bh"); err != nil {
+		return err
+	}
+	if !contains(tags.list("q"), "dns/txt") {
+		return fmt.Errorf("no known query method in q=")
+	}
+	s.names = tags.list("h")
+	if len(s.names) > MaxNames {
+		return fmt.Errorf("more than %d names in h=", MaxNames)
+	}
+	for _, n := range s.names {
+		if n == "" || strings.ContainsAny(n, " \t\r\n") {
+			return fmt.Errorf("bad name %q in h=", clip(n))
+		}
+	}
+	if !contains(s.names, "from") {
+		return fmt.Errorf("from is not in h=")
+	}
+	return nil
+}
+
+// readWho reads d, s and i. The domain of i= is d= or lies under it; which
+// case its letters have does not matter.
+func (s *signature) readWho(tags tagList) error {
+	if !isName(s.domain) {
+		return fmt.Errorf("bad domain d=%q", clip(s.domain))
+	}
+	if !isName(s.selector) {
+		return fmt.Errorf("bad selector s=%q", clip(s.selector))
+	}
+	s.identifier = "@" + s.domain
+	v, ok := tags.get("i")
+	if !ok {
+		return nil
+	}
+	id, err := decodeQP(v)
+	if err != nil {
+		return fmt.Errorf("bad i=%q: %w", clip(v), err)
+	}
+	at := strings.LastIndexByte(id, '@')
+	if at < 0 || !isUnder(id[at+1:], s.domain) {
+		return fmt.Errorf("the domain of i=%q is not under d=%q", clip(id), clip(s.domain))
+	}
+	s.identifier = id
+	return nil
+}
+
+// readWhen reads t and x.
+func (s *signature) readWhen(tags tagList) (err error) {
+	if s.time, err = tags.instant("t"); err != nil {
+		return err
+	}
+	if s.expires, err = tags.instant("x"); err != nil {
+		return err
+	}
+	if !s.time.IsZero() && !s.expires.IsZero() && !s.expires.After(s.time) {
+		return fmt.Errorf("x= is not after t=")
+	}
+	return nil
+}
+
+// contains says whether want is in list, whatever the case of its letters. A
+// list that is absent holds what is wanted: its default.
+func contains(list []string, want string) bool {
+	for _, s := range list {
+		if strings.EqualFold(s, want) {
+			return true
+		}
+	}
+	return list == nil
+}
+
+// isName accepts what can be part of a DNS name, U-labels included.
+func isName(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for _, label := range strings.Split(s, ".") {
+		if label == "" || len(label) > 63 {
+			return false
+		}
+		for i := 0; i < len(label); i++ {
+			c := label[i]
+			letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
+			if !letter && c != '-' && c != '_' && c < 0x80 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func isUnder(name, domain string) bool {
+	a, b := strings.ToLower(ascii(name)), strings.ToLower(ascii(domain))
+	return a == b || strings.HasSuffix(a, "."+b)
+}
+
+// ascii turns U-labels into A-labels, as far as that goes.
+func ascii(name string) string {
+	if a, err := idna.Lookup.ToASCII(name); err == nil {
+		return a
+	}
+	return name // underscores, for one, are in use in selectors
+}

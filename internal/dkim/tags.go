@@ -1,0 +1,188 @@
+package dkim
+
+import (
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// tag is one name=value of a tag list. The value has its surrounding white
+// space removed; from and to are where it stood in the list, that space included.
+type tag struct {
+	name, value string
+	from, to    int
+}
+
+type tagList []tag
+
+// parseTags reads a tag list (RFC 6376 section 3.2). Names are case-sensitive;
+// a name that comes twice makes the list invalid, and so does a control byte.
+// Bytes above 0x7F are let through, for RFC 8616.
+func parseTags(s string) (tagList, error) {
+	var list tagList
+	seen := map[string]bool{}
+	for at := 0; at < len(s); {
+		end := len(s)
+		if n := strings.IndexByte(s[at:], ';'); n >= 0 {
+			end = at + n
+		}
+		spec, from := s[at:end], at
+		at = end + 1
+		if trimFWS(spec) == "" && at >= len(s) && len(list) > 0 {
+			break // the list may end in a semicolon
+		}
+		name, value, ok := strings.Cut(spec, "=")
+		from += len(name) + 1
+		name = trimFWS(name)
+		if !ok || !isTagName(name) {
+			return nil, fmt.Errorf("bad tag %q", clip(trimFWS(spec)))
+		}
+		if i := strings.IndexFunc(value, isBadRune); i >= 0 {
+			return nil, fmt.Errorf("control byte in tag %s=", name)
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("tag %s= twice", name)
+		}
+		seen[name] = true
+		if len(list) == MaxTags {
+			return nil, fmt.Errorf("more than %d tags", MaxTags)
+		}
+		list = append(list, tag{name, trimFWS(value), from, end})
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("empty tag list")
+	}
+	return list, nil
+}
+
+func (l tagList) get(name string) (string, bool) {
+	for _, t := range l {
+		if t.name == name {
+			return t.value, true
+		}
+	}
+	return "", false
+}
+
+// number reads a tag of at most max decimal digits. An absent tag is -1.
+func (l tagList) number(name string, max int) (int64, error) {
+	v, ok := l.get(name)
+	if !ok {
+		return -1, nil
+	}
+	if v == "" || len(v) > max || strings.Trim(v, "0123456789") != "" {
+		return 0, fmt.Errorf("bad number in %s=", name)
+	}
+	if trimmed := strings.TrimLeft(v, "0"); len(trimmed) > 18 {
+		return 1<<62 - 1, nil // l= may have 76 digits; no body is as long
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	return n, err
+}
+
+// instant reads a time tag: seconds since 1970, 12 digits. An absent tag is
+// the zero time.
+func (l tagList) instant(name string) (time.Time, error) {
+	n, err := l.number(name, 12)
+	if err != nil || n < 0 {
+		return time.Time{}, err
+	}
+	return time.Unix(n, 0), nil
+}
+
+// bytes decodes a base64 tag, in which white space may stand anywhere.
+func (l tagList) bytes(name string) ([]byte, error) {
+	v, _ := l.get(name)
+	b, err := base64.StdEncoding.DecodeString(dropFWS(v))
+	if err != nil {
+		return nil, fmt.Errorf("bad base64 in %s=", name)
+	}
+	return b, nil
+}
+
+// list splits a tag at its colons.
+func (l tagList) list(name string) []string {
+	v, ok := l.get(name)
+	if !ok {
+		return nil
+	}
+	items := strings.Split(v, ":")
+	for i, s := range items {
+		items[i] = trimFWS(s)
+	}
+	return items
+}
+
+func isTagName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z'
+		if !letter && (i == 0 || (c < '0' || c > '9') && c != '_') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+func isBadRune(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7F
+}
+
+func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func trimFWS(s string) string { return strings.Trim(s, " \t\r\n") }
+
+func dropFWS(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < 0x80 && isFWS(byte(r)) {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// clip keeps quoted input in an error short.
+func clip(s string) string {
+	if len(s) > 60 {
+		return s[:60]
+	}
+	return s
+}
+
+// decodeQP decodes dkim-quoted-printable (RFC 6376 section 2.11): white space
+// is ignored and =XX, in upper-case hexadecimal, is a byte.
+func decodeQP(s string) (string, error) {
+	s = dropFWS(s)
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '=' {
+			b.WriteByte(s[i])
+			continue
+		}
+		if i+2 >= len(s) {
+			return "", fmt.Errorf("bad =XX in quoted-printable")
+		}
+		n, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", fmt.Errorf("bad =XX in quoted-printable")
+		}
+		b.WriteByte(byte(n))
+		i += 2
+	}
+	return b.String(), nil
+}
+
+// encodeQP is the inverse of decodeQP.
+func encodeQP(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c > ' ' && c != ';' && c != '=' && c != 0x7F {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "=%02X", c)
+		}
+	}
+	return b.String()
+}

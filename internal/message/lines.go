@@ -1,0 +1,179 @@
+package message
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// CRLFWriter passes bytes on with every LF that has no CR before it written as CRLF, so that CRLF is never doubled. The
+// result does not depend on how the bytes are cut into calls.
+type CRLFWriter struct {
+	w    io.Writer
+	last byte
+	buf  []byte
+}
+
+// ToCRLF wraps w.
+func ToCRLF(w io.Writer) *CRLFWriter { return &CRLFWriter{w: w} }
+
+func (c *CRLFWriter) Write(p []byte) (int, error) {
+	c.buf = c.buf[:0]
+	rest := p
+	for {
+		i := bytes.IndexByte(rest, '\n')
+		if i < 0 {
+			break
+		}
+		c.buf = append(c.buf, rest[:i]...)
+		prev := c.last
+		if i > 0 {
+			prev = rest[i-1]
+		}
+		if prev != '\r' {
+			c.buf = append(c.buf, '\r')
+		}
+		c.buf = append(c.buf, '\n')
+		c.last = '\n'
+		rest = rest[i+1:]
+	}
+	if len(rest) > 0 {
+		c.buf = append(c.buf, rest...)
+		c.last = rest[len(rest)-1]
+	}
+	if _, err := c.w.Write(c.buf); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close writes nothing more: nothing is held back. It makes the writer fit where a closer is wanted.
+func (c *CRLFWriter) Close() error { return nil }
+
+// LFWriter passes bytes on with CRLF written as LF; a CR that no LF follows stays.
+type LFWriter struct {
+	w  io.Writer
+	cr bool // a CR is held back until the next byte is known
+}
+
+// ToLF wraps w. Close must be called at the end.
+func ToLF(w io.Writer) *LFWriter { return &LFWriter{w: w} }
+
+func (l *LFWriter) Write(p []byte) (int, error) {
+	buf := make([]byte, 0, len(p)+1)
+	for _, c := range p {
+		if l.cr && c != '\n' {
+			buf = append(buf, '\r')
+		}
+		if l.cr = c == '\r'; !l.cr {
+			buf = append(buf, c)
+		}
+	}
+	if _, err := l.w.Write(buf); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close writes a CR that was the last byte.
+func (l *LFWriter) Close() error {
+	if !l.cr {
+		return nil
+	}
+	l.cr = false
+	_, err := l.w.Write([]byte{'\r'})
+	return err
+}
+
+// Limits of Check; a zero field is no limit or not looked at.
+type Limits struct {
+	Line   int   // longest line in bytes with its CRLF; RFC 5322 section 2.1.1 has 998 and CRLF, RFC 5321 section 4.5.3.1.6 1000
+	Header int64 // longest header section in bytes
+	CRLF   bool  // lines must end in CRLF: a bare LF is a violation (RFC 5321 section 2.3.8); without it LF and CRLF both end a line
+	NUL    bool  // a NUL is a violation
+}
+
+// Violation is the first thing in a message that the standards do not allow.
+type Violation struct {
+	Kind string // "bare CR", "bare LF", "NUL", "line too long" or "header too long"
+	Line int64  // counted from 1
+	Byte int64  // counted from 1, in the line
+}
+
+func (v *Violation) Error() string {
+	return fmt.Sprintf("%s at line %d, byte %d", v.Kind, v.Line, v.Byte)
+}
+
+// Checker finds the first violation in bytes that arrive piece by piece.
+type Checker struct {
+	l     Limits
+	found *Violation
+	line  int64
+	col   int64 // bytes of this line so far
+	cr    bool  // the last byte was a CR
+	head  bool  // still in the header
+	total int64
+}
+
+// NewChecker checks by l.
+func NewChecker(l Limits) *Checker { return &Checker{l: l, line: 1, head: true} }
+
+// Write looks at p and never fails: the whole message is to be read before it is refused.
+func (c *Checker) Write(p []byte) (int, error) {
+	for i := 0; i < len(p) && c.found == nil; i++ {
+		c.next(p[i])
+	}
+	return len(p), nil
+}
+
+func (c *Checker) next(b byte) {
+	if c.cr && b != '\n' {
+		c.fail("bare CR")
+		return
+	}
+	c.total++
+	c.col++
+	switch {
+	case b == 0 && c.l.NUL:
+		c.fail("NUL")
+	case b == '\n' && !c.cr && c.l.CRLF:
+		c.fail("bare LF")
+	case c.l.Line > 0 && c.col > int64(c.l.Line):
+		c.fail("line too long")
+	case c.head && c.l.Header > 0 && c.total > c.l.Header:
+		c.fail("header too long")
+	case b == '\n':
+		text := c.col - 1
+		if c.cr {
+			text--
+		}
+		c.head = c.head && text > 0
+		c.line, c.col = c.line+1, 0
+	}
+	c.cr = b == '\r'
+}
+
+// fail notes a violation at the byte last counted: for a bare CR that is the CR itself.
+func (c *Checker) fail(kind string) { c.found = &Violation{kind, c.line, c.col} }
+
+// Result is the first violation, or nil. It is final: a CR that was the last byte counts as bare.
+func (c *Checker) Result() *Violation {
+	if c.found == nil && c.cr {
+		c.fail("bare CR")
+	}
+	return c.found
+}
+
+// Check reads r to its end and returns its first violation as a *Violation, or the read error.
+func Check(r io.Reader, l Limits) error {
+	c := NewChecker(l)
+	if _, err := bufio.NewReader(r).WriteTo(c); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if v := c.Result(); v != nil {
+		return v
+	}
+	return nil
+}
