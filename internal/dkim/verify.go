@@ -153,12 +153,19 @@ func hashBody(m *message.Message, from int64, checks []*check) error {
 	if len(all) == 0 {
 		return nil
 	}
-	r := io.NewSectionReader(m, from, m.Size()-from)
-	if _, err := io.CopyBuffer(io.MultiWriter(all...), struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
-		return fmt.Errorf("reading the body: %w", err)
+	if err := readBody(m, from, io.MultiWriter(all...)); err != nil {
+		return err
 	}
 	for _, b := range forms {
 		_ = b.canon.Close()
+	}
+	return nil
+}
+
+func readBody(m *message.Message, from int64, w io.Writer) error {
+	r := io.NewSectionReader(m, from, m.Size()-from)
+	if _, err := io.CopyBuffer(w, struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
+		return fmt.Errorf("reading the body: %w", err)
 	}
 	return nil
 }

@@ -1,0 +1,269 @@
+package dkim
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"pennypost/internal/message"
+)
+
+// DefaultFields are the names that are signed when nothing else is asked for:
+// those of RFC 6376 section 5.4.1 and what mail has come to depend on since.
+// Trace fields and Return-Path stay out, since they change on the way.
+var DefaultFields = []string{
+	"From", "Sender", "Reply-To", "Subject", "Date", "Message-ID", "To", "Cc",
+	"MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Content-ID", "Content-Description",
+	"In-Reply-To", "References",
+	"Resent-Date", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc", "Resent-Message-ID",
+	"List-Id", "List-Help", "List-Unsubscribe", "List-Unsubscribe-Post", "List-Subscribe", "List-Post",
+	"List-Owner", "List-Archive", "Autocrypt",
+}
+
+// SignOptions is what a signature is made from.
+type SignOptions struct {
+	Domain, Selector string
+	Identifier       string        // i=; left out when empty
+	Key              crypto.Signer // RSA of at least MinBits, or Ed25519
+	Header, Body     Canon         // empty is Relaxed
+	Fields           []string      // names to sign, all their instances; nil is DefaultFields
+	Oversign         []string      // names listed once more than they occur; nil is From
+	Time             time.Time     // t=; zero is the present
+	Expires          time.Time     // x=; left out when zero
+}
+
+// foldAt is the longest line that is written, without its line end.
+const foldAt = 76
+
+// Prepend puts a header field on top of a message. If the message has no header
+// and starts with white space, it would continue the field; then an empty line
+// is put between them.
+func Prepend(m *message.Message, field []byte) *message.Message {
+	var first [1]byte
+	if n, _ := m.ReadAt(first[:], 0); n == 1 && (first[0] == ' ' || first[0] == '\t') {
+		field = append(bytes.Clone(field), '\n')
+	}
+	return m.Prepend(field)
+}
+
+// Sign returns the DKIM-Signature field for a message, with LF line ends,
+// ready for Prepend (RFC 6376 section 5). It never writes l=, since that
+// leaves the rest of the body to anyone.
+func Sign(m *message.Message, o SignOptions) ([]byte, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	// What is header and what is body is decided with a field on top, as the
+	// verifier will see it: a message without a header gets one by that.
+	m = Prepend(m, []byte("DKIM-Signature:\n"))
+	header, err := m.Header()
+	if err != nil {
+		return nil, err
+	}
+	index := indexFields(header.Fields[1:])
+	names := o.names(index)
+	if len(names) > MaxNames {
+		return nil, fmt.Errorf("more than %d header fields to sign", MaxNames)
+	}
+	body := newBodyHash(bodyForm{o.Body, -1})
+	if err := readBody(m, header.Size, body.canon); err != nil {
+		return nil, err
+	}
+	_ = body.canon.Close()
+	field := o.field(names, body.hash.Sum(nil))
+	sig, err := o.sign(index.block(&signature{header: o.Header, names: names, unsigned: field}))
+	if err != nil {
+		return nil, err
+	}
+	// The value goes to the end of the field, so that it is what removing b=
+	// takes out again, its line ends included.
+	f := folder{out: field, col: len(" b=")}
+	f.chunks(base64.StdEncoding.EncodeToString(sig))
+	return append(f.out, '\n'), nil
+}
+
+func (o *SignOptions) sign(block []byte) ([]byte, error) {
+	sum := sha256.Sum256(block)
+	// RFC 8463 section 3: Ed25519 signs the hash, as a message of its own.
+	hashed := crypto.Hash(0)
+	if _, ok := o.Key.Public().(*rsa.PublicKey); ok {
+		hashed = crypto.SHA256
+	}
+	sig, err := o.Key.Sign(rand.Reader, sum[:], hashed)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	return sig, nil
+}
+
+// complete checks the options and fills in the defaults.
+func (o *SignOptions) complete() error {
+	if !isName(o.Domain) {
+		return fmt.Errorf("bad domain %q", o.Domain)
+	}
+	if !isName(o.Selector) {
+		return fmt.Errorf("bad selector %q", o.Selector)
+	}
+	if o.Identifier != "" {
+		at := strings.LastIndexByte(o.Identifier, '@')
+		if at < 0 || !isUnder(o.Identifier[at+1:], o.Domain) {
+			return fmt.Errorf("identifier %q is not under domain %q", o.Identifier, o.Domain)
+		}
+	}
+	if o.Key == nil {
+		return fmt.Errorf("no key")
+	}
+	if public, ok := o.Key.Public().(*rsa.PublicKey); ok && public.N.BitLen() < MinBits {
+		return fmt.Errorf("rsa key of %d bits; at least %d are needed", public.N.BitLen(), MinBits)
+	}
+	if o.Header == "" {
+		o.Header = Relaxed
+	}
+	if o.Body == "" {
+		o.Body = Relaxed
+	}
+	if o.Fields == nil {
+		o.Fields = DefaultFields
+	}
+	if o.Oversign == nil {
+		o.Oversign = []string{"From"}
+	}
+	if o.Time.IsZero() {
+		o.Time = time.Now()
+	}
+	for _, list := range [][]string{o.Fields, o.Oversign} {
+		for _, n := range list {
+			if !isFieldName(n) {
+				return fmt.Errorf("bad header field name %q", n)
+			}
+		}
+	}
+	return nil
+}
+
+func isFieldName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c >= 0x7F || c == ':' || c == ';' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// names is the content of h=: each name as often as it occurs, once more when
+// it is oversigned, and From at least once (RFC 6376 section 5.4).
+func (o *SignOptions) names(index fieldIndex) []string {
+	var names []string
+	done := map[string]bool{}
+	over := map[string]bool{}
+	for _, n := range o.Oversign {
+		over[strings.ToLower(n)] = true
+	}
+	for _, list := range [][]string{{"From"}, o.Fields, o.Oversign} {
+		for _, n := range list {
+			lower := strings.ToLower(n)
+			if done[lower] {
+				continue
+			}
+			done[lower] = true
+			count := len(index[lower])
+			if over[lower] || count == 0 && lower == "from" {
+				count++
+			}
+			for range count {
+				names = append(names, n)
+			}
+		}
+	}
+	return names
+}
+
+// field writes the signature up to and with "b=".
+func (o *SignOptions) field(names []string, hash []byte) []byte {
+	f := folder{out: []byte("DKIM-Signature:"), col: len("DKIM-Signature:")}
+	algorithm := "rsa-sha256"
+	if _, ok := o.Key.Public().(ed25519.PublicKey); ok {
+		algorithm = "ed25519-sha256"
+	}
+	f.word("v=1;")
+	f.word("a=" + algorithm + ";")
+	f.word("c=" + string(o.Header) + "/" + string(o.Body) + ";")
+	f.word("d=" + o.Domain + ";")
+	f.word("s=" + o.Selector + ";")
+	if o.Identifier != "" {
+		f.word("i=" + encodeQP(o.Identifier) + ";")
+	}
+	f.word("t=" + strconv.FormatInt(o.Time.Unix(), 10) + ";")
+	if !o.Expires.IsZero() {
+		f.word("x=" + strconv.FormatInt(o.Expires.Unix(), 10) + ";")
+	}
+	for i, n := range names {
+		end := ":"
+		if i == len(names)-1 {
+			end = ";"
+		}
+		if i == 0 {
+			f.word("h=" + n + end)
+		} else {
+			f.part(n + end)
+		}
+	}
+	f.word("bh=" + base64.StdEncoding.EncodeToString(hash) + ";")
+	f.newLine()
+	f.out = append(f.out, "b="...)
+	return f.out
+}
+
+// folder lays a tag list out in lines.
+type folder struct {
+	out []byte
+	col int
+}
+
+func (f *folder) newLine() {
+	f.out = append(f.out, '\n', ' ')
+	f.col = 1
+}
+
+// word adds s after a blank or a fold.
+func (f *folder) word(s string) {
+	if f.col+1+len(s) > foldAt {
+		f.newLine()
+	} else {
+		f.out = append(f.out, ' ')
+		f.col++
+	}
+	f.out = append(f.out, s...)
+	f.col += len(s)
+}
+
+// part adds s directly or after a fold.
+func (f *folder) part(s string) {
+	if f.col+len(s) > foldAt {
+		f.newLine()
+	}
+	f.out = append(f.out, s...)
+	f.col += len(s)
+}
+
+// chunks adds s, which may be folded anywhere.
+func (f *folder) chunks(s string) {
+	for len(s) > 0 {
+		if f.col >= foldAt {
+			f.newLine()
+		}
+		n := min(foldAt-f.col, len(s))
+		f.out = append(f.out, s[:n]...)
+		f.col += n
+		s = s[n:]
+	}
+	f.out = bytes.TrimRight(f.out, " ")
+}
