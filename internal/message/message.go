@@ -63,6 +63,11 @@ func (m *Message) Close() error {
 // File is the message as an unlinked, complete file at offset 0, as a child wants it on its stdin. Its offset is its own.
 // The caller closes it.
 func (m *Message) File() (*os.File, error) {
+	if own, ok := m.ra.(*os.File); ok {
+		if f, err := reopen(own, m.size); err == nil {
+			return f, nil
+		}
+	}
 	f, err := tempFile()
 	if err != nil {
 		return nil, err
