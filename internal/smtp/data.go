@@ -1,0 +1,171 @@
+package smtp
+
+import (
+	"pennypost/internal/message"
+	"pennypost/internal/status"
+)
+
+// unstuffer finds the end of message data and takes the added dots away (RFC 5321 section 4.5.2). The end is CRLF "." CRLF and
+// nothing else; the CRLF that ends the DATA command counts as the first. No other sequence of CR, LF and dots is given a
+// meaning: that is what SMTP smuggling lives on. The result does not depend on how the bytes are cut into calls.
+//
+//	lineStart   after CRLF          "." -> afterDot, CR -> afterCR, other -> inLine
+//	inLine      inside a line       CR -> afterCR
+//	afterCR     after CR            LF -> lineStart, CR -> afterCR, other -> inLine
+//	afterDot    after CRLF "."      CR -> afterDotCR, other -> inLine
+//	afterDotCR  after CRLF "." CR   LF -> end, CR -> afterCR, other -> inLine
+type unstuffer struct {
+	state dataState
+}
+
+type dataState uint8
+
+const (
+	lineStart dataState = iota
+	inLine
+	afterCR
+	afterDot
+	afterDotCR
+)
+
+// take appends to dst what b holds of the message and returns it with the number of bytes of b that were used. done means
+// that the end was found behind them. A dot and a CR that may belong to the end are given out once they do not.
+func (u *unstuffer) take(dst, b []byte) (out []byte, n int, done bool) {
+	for i, c := range b {
+		switch u.state {
+		case lineStart:
+			if c == '.' {
+				u.state = afterDot
+				continue
+			}
+		case afterDot:
+			if c == '\r' {
+				u.state = afterDotCR
+				continue
+			}
+		case afterDotCR:
+			if c == '\n' {
+				return dst, i + 1, true
+			}
+			dst = append(dst, '\r')
+		}
+		dst = append(dst, c)
+		switch {
+		case c == '\r':
+			u.state = afterCR
+		case c == '\n' && u.state == afterCR:
+			u.state = lineStart
+		default:
+			u.state = inLine
+		}
+	}
+	return dst, len(b), false
+}
+
+// receiver takes the bytes of a message with CRLF line ends, checks them and spools them in LF form. It takes everything that
+// comes: a message that is refused must be read to its end all the same, or its rest would be taken for commands.
+type receiver struct {
+	spool *message.Writer
+	lf    *message.LFWriter
+	check *message.Checker
+	size  int64 // octets with CRLF, as RFC 1870 section 5 counts them
+	max   int64
+	err   error // why spooling stopped
+}
+
+func newReceiver(max int64) *receiver {
+	w := message.NewWriter(0)
+	return &receiver{
+		spool: w,
+		lf:    message.ToLF(w),
+		check: message.NewChecker(message.Limits{CRLF: true, NUL: true}),
+		max:   max,
+	}
+}
+
+// Write never fails; what went wrong is told by finish.
+func (r *receiver) Write(p []byte) (int, error) {
+	r.check.Write(p)
+	r.size += int64(len(p))
+	if r.size > r.max && r.err == nil {
+		r.err = status.Errorf(status.Data, "Error: message size exceeds %d octets", r.max).WithReply(552, "5.3.4")
+	}
+	if r.err == nil {
+		_, r.err = r.lf.Write(p)
+	}
+	return len(p), nil
+}
+
+// finish returns the message, or why it is refused. A *message.Violation means that the sender does not keep to
+// RFC 5321 section 2.3.8 and that nothing else it says can be trusted to mean what it seems to.
+func (r *receiver) finish() (*message.Message, error) {
+	if v := r.check.Result(); v != nil {
+		r.discard()
+		return nil, v
+	}
+	if r.err == nil {
+		r.err = r.lf.Close()
+	}
+	if r.err != nil {
+		r.discard()
+		return nil, r.err
+	}
+	return r.spool.Message()
+}
+
+func (r *receiver) discard() { r.spool.Discard() }
+
+// finish ends a receiver and gives the message to the handler.
+func (s *session) finish(r *receiver) Reply {
+	m, err := r.finish()
+	if err == nil {
+		return s.accept(m)
+	}
+	if v, ok := err.(*message.Violation); ok {
+		s.closing = true
+		err = status.Errorf(status.Data, "%w (RFC 5321 section 2.3.8)", v)
+	}
+	s.logFate(err, r.size)
+	s.reset()
+	return errorReply(err)
+}
+
+// readData passes message data on to r up to its end.
+func (s *session) readData(r *receiver) error {
+	s.inData = true
+	defer func() { s.inData = false }()
+	var u unstuffer
+	var out []byte
+	for {
+		if _, err := s.in.Peek(1); err != nil {
+			return err
+		}
+		b, _ := s.in.Peek(s.in.Buffered())
+		var n int
+		var done bool
+		out, n, done = u.take(out[:0], b)
+		s.in.Discard(n)
+		r.Write(out)
+		if done {
+			return nil
+		}
+	}
+}
+
+// readChunk passes n bytes on to r, or drops them when r is nil.
+func (s *session) readChunk(n int64, r *receiver) error {
+	s.inData = true
+	defer func() { s.inData = false }()
+	for n > 0 {
+		if _, err := s.in.Peek(1); err != nil {
+			return err
+		}
+		b, _ := s.in.Peek(int(min(n, int64(s.in.Buffered()))))
+		if r != nil {
+			r.Write(b)
+		}
+		n -= int64(len(b))
+		s.in.Discard(len(b))
+	}
+	return nil
+}

@@ -1,0 +1,326 @@
+package smtp
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/message"
+	"pennypost/internal/status"
+)
+
+// readBuffer holds the longest command line, so that one line is one slice of it.
+const readBuffer = 16 << 10
+
+// session is one connection's dialogue. Its states are those of the verb table in verbs.go.
+type session struct {
+	srv   *Engine
+	ctx   context.Context
+	conn  net.Conn // the connection as it is now: in clear or in TLS, with the transcript on it
+	raw   net.Conn // the connection below all that
+	in    *bufio.Reader
+	out   *bufio.Writer
+	trace *Transcript
+	facts Facts
+
+	state   state
+	local   bool // no peer on the network
+	secure  bool // TLS is on
+	closing bool // the next reply is the last
+	started time.Time
+
+	errors int // commands refused since the last message
+	junk   int // commands since the last message that led to none
+	logins int // failed logins
+
+	refused int       // recipients refused in this transaction
+	names   int       // bytes of RECIPIENTS so far
+	notify  bool      // a recipient of this transaction has NOTIFY
+	began   time.Time // of the transaction
+	chunks  *receiver // of a message that comes by BDAT
+
+	inData   bool      // deadlines are those of message data
+	deadline time.Time // for the command that is awaited
+	lost     error     // why nothing more can be read or written
+	stop     func() bool
+}
+
+// newSession prepares a session; nothing is read or written yet.
+func newSession(ctx context.Context, srv *Engine, c net.Conn, info envelope.Connection) *session {
+	s := &session{srv: srv, ctx: ctx, raw: c, started: time.Now(), state: connected, local: info.RemoteIP == ""}
+	if srv.Trace != nil {
+		s.trace = NewTranscript(srv.Trace, ServerRole)
+	}
+	s.facts = Facts{Session: srv.NewID(), Envelope: &envelope.Envelope{Conn: info}}
+	s.secure = info.TLS != ""
+	s.use(s.trace.Conn(c))
+	// A read that waits is woken when ctx ends: its deadline is then in the past.
+	s.stop = context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	return s
+}
+
+// use makes c the connection that is read and written. Reading flushes what is to be written first, so replies to
+// pipelined commands leave together and never later than the session waits (RFC 2920 section 3.2).
+func (s *session) use(c net.Conn) {
+	s.conn = c
+	s.in = bufio.NewReaderSize(sessionReader{s}, readBuffer)
+	s.out = bufio.NewWriterSize(c, 4096)
+}
+
+// sessionReader is what the buffer reads from: it flushes, sets the deadline and reads.
+type sessionReader struct{ s *session }
+
+func (r sessionReader) Read(b []byte) (int, error) {
+	s := r.s
+	if err := s.flush(); err != nil {
+		return 0, err
+	}
+	limit := s.deadline
+	if s.inData {
+		limit = time.Now().Add(s.srv.DataTimeout)
+	}
+	s.conn.SetReadDeadline(s.cap(limit)) // a pipe that has no deadlines is still ended by ctx and by its writer
+	if err := context.Cause(s.ctx); err != nil {
+		return 0, err
+	}
+	return s.conn.Read(b)
+}
+
+// cap returns the earlier of t and the end of the session's total time.
+func (s *session) cap(t time.Time) time.Time {
+	if end := s.started.Add(s.srv.TotalTimeout); end.Before(t) {
+		return end
+	}
+	return t
+}
+
+func (s *session) flush() error {
+	if s.out.Buffered() == 0 {
+		return nil
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(s.srv.DataTimeout))
+	if err := s.out.Flush(); err != nil {
+		s.lost = err
+		return err
+	}
+	return nil
+}
+
+// reply puts a reply into the buffer.
+func (s *session) reply(r Reply) {
+	r.WriteTo(s.out) // an error stays in the bufio.Writer until flush
+}
+
+// refuse replies and makes this reply the last.
+func (s *session) refuse(r Reply) {
+	s.reply(r)
+	s.closing = true
+}
+
+// greet sends the banner (RFC 5321 section 4.3.1), unless the handler does not want the client or the client talks first.
+func (s *session) greet() bool {
+	if err := s.srv.Handler.Connect(s.ctx, &s.facts); err != nil {
+		s.logRefusal("connection refused", err)
+		s.refuse(errorReply(err))
+		return false
+	}
+	if s.talksFirst() {
+		s.refuse(Reply{554, "5.5.0", []string{"Error: talk only after the banner (RFC 5321 section 3.1)"}})
+		return false
+	}
+	s.reply(Reply{220, "", []string{s.srv.Name + " ESMTP"}})
+	return true
+}
+
+// talksFirst waits for GreetDelay and says whether something came in that time or was there already.
+func (s *session) talksFirst() bool {
+	if s.local || s.secure {
+		return false
+	}
+	if s.srv.GreetDelay <= 0 {
+		return pending(s.raw)
+	}
+	s.deadline = time.Now().Add(s.srv.GreetDelay)
+	_, err := s.in.Peek(1)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		s.lost = err
+	}
+	return err == nil
+}
+
+// loop reads commands and answers them until the session ends.
+func (s *session) loop() {
+	for !s.closing && s.lost == nil {
+		s.deadline = time.Now().Add(s.srv.CommandTimeout)
+		line, err := s.readCommand()
+		if err != nil {
+			s.inputFailed(err)
+			continue
+		}
+		r := s.execute(line)
+		if r.Code != 0 {
+			s.reply(r)
+		}
+		s.count(r)
+	}
+}
+
+// count closes the session of a client that does nothing but make mistakes or noise.
+func (s *session) count(r Reply) {
+	if r.Code >= 400 {
+		s.errors++
+	}
+	if s.closing || s.lost != nil {
+		return
+	}
+	switch {
+	case s.errors >= s.srv.MaxErrors:
+		s.refuse(Reply{421, "4.7.0", []string{s.srv.Name + " Error: too many errors"}})
+	case s.junk >= s.srv.MaxJunk:
+		s.refuse(Reply{421, "4.7.0", []string{s.srv.Name + " Error: too many commands without mail"}})
+	case s.logins >= s.srv.MaxLogins:
+		s.refuse(Reply{421, "4.7.0", []string{s.srv.Name + " Error: too many failed logins"}})
+	}
+}
+
+// inputFailed answers what readCommand reports. Only a line that is too long leaves the session open.
+func (s *session) inputFailed(err error) {
+	switch {
+	case errors.Is(err, errLongLine):
+		r := Reply{500, "5.5.2", []string{"Error: line too long"}}
+		s.reply(r)
+		s.count(r)
+	case errors.Is(err, errBareLF):
+		s.refuse(Reply{500, "5.5.2", []string{"Error: bare LF in a command (RFC 5321 section 2.3.8)"}})
+	case errors.Is(err, errTLSHello):
+		s.refuse(Reply{554, "5.5.0", []string{"Error: this is not a TLS port; use STARTTLS"}})
+	default:
+		s.inputLost(err)
+	}
+}
+
+// inputLost ends the session after a failed read, with 421 where somebody may still be listening.
+func (s *session) inputLost(err error) {
+	switch {
+	case s.ctx.Err() != nil:
+		s.refuse(Reply{421, "4.3.2", []string{s.srv.Name + " Error: shutting down"}})
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.refuse(Reply{421, "4.4.2", []string{s.srv.Name + " Error: timeout exceeded"}})
+	default:
+		s.lost = err
+	}
+}
+
+// end flushes the last reply, lets the client read it and closes everything. A message that has begun to come by BDAT is
+// lost, and that is its fate in the log.
+func (s *session) end() {
+	s.stop()
+	if s.chunks != nil {
+		s.logFate(errors.New("session ended inside the message"), s.chunks.size)
+	}
+	s.reset()
+	if s.lost == nil {
+		s.flush()
+		s.linger()
+	}
+	s.trace.Flush()
+	s.conn.Close()
+	s.raw.Close()
+}
+
+// linger says that nothing more comes and reads away what the client still sends, for a second at most: a connection closed
+// over unread input is reset, and the client never sees the last reply.
+func (s *session) linger() {
+	half, ok := s.raw.(interface{ CloseWrite() error })
+	if !ok || s.lost != nil {
+		return
+	}
+	if s.secure {
+		if t, ok := s.conn.(interface{ CloseWrite() error }); ok {
+			t.CloseWrite()
+		}
+	}
+	if half.CloseWrite() != nil {
+		return
+	}
+	s.raw.SetReadDeadline(time.Now().Add(time.Second))
+	io.CopyN(io.Discard, s.raw, 1<<20)
+}
+
+// reset forgets the transaction, not the session (RFC 5321 section 4.1.1.5).
+func (s *session) reset() {
+	s.srv.Handler.Reset(&s.facts)
+	if s.chunks != nil {
+		s.chunks.discard()
+		s.chunks = nil
+	}
+	s.facts.ID = ""
+	s.facts.Envelope = &envelope.Envelope{Conn: s.facts.Envelope.Conn}
+	s.refused, s.names, s.notify = 0, 0, false
+	s.state = min(s.state, greeted)
+}
+
+// accept hands the message to the handler and returns the reply to the end of data. It closes m.
+func (s *session) accept(m *message.Message) Reply {
+	id, size := s.facts.ID, m.Size()
+	top := m.Prepend([]byte(receivedField(s.srv.Name, &s.facts, s.secure, s.srv.Now())))
+	err := s.srv.Handler.Data(s.ctx, &s.facts, top)
+	m.Close()
+	s.logFate(err, size)
+	s.reset()
+	if err != nil {
+		return errorReply(err)
+	}
+	s.errors, s.junk = 0, 0
+	return Reply{250, "2.0.0", []string{"Ok: queued as " + id}}
+}
+
+// errorReply is how an error is told to the client.
+func errorReply(err error) Reply {
+	e := status.Of(err)
+	return Reply{e.Code, e.Enhanced, []string{e.Text}}
+}
+
+// logFate writes the one line that says what became of a message.
+func (s *session) logFate(err error, size int64) {
+	env := s.facts.Envelope
+	said := "250 2.0.0"
+	if err != nil {
+		said = status.Of(err).Line()
+	}
+	rcpt := make([]string, len(env.Recipients))
+	for i, a := range env.Recipients {
+		rcpt[i] = a.String()
+	}
+	s.srv.Log.Info("message", "sid", s.facts.Session, "id", s.facts.ID, "peer", peerName(env.Conn), "from", env.Sender.String(),
+		"rcpt", status.Escape(strings.Join(rcpt, ","), 1000), "size", size, "status", said, "took", time.Since(s.began).Round(time.Millisecond))
+}
+
+// logRefusal writes what was refused before there was a message.
+func (s *session) logRefusal(what string, err error, more ...any) {
+	attrs := append([]any{"sid", s.facts.Session, "peer", peerName(s.facts.Envelope.Conn)}, more...)
+	s.srv.Log.Info(what, append(attrs, "status", status.Of(err).Line())...)
+}
+
+// peerName is the peer as the log shows it.
+func peerName(c envelope.Connection) string {
+	if c.RemoteIP == "" {
+		return "local"
+	}
+	return status.Escape(c.RemoteIP, 100)
+}
+
+// randomID is ten upper-case hexadecimal digits, such as C15F841DD5.
+func randomID() string {
+	var b [5]byte
+	rand.Read(b[:])
+	return strings.ToUpper(hex.EncodeToString(b[:]))
+}
