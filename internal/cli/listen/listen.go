@@ -1,0 +1,54 @@
+// Package listen gives a server the flags that say where its connections come from.
+package listen
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pennypost/internal/cli"
+	"pennypost/internal/serve"
+)
+
+// Flags adds --listen, --proxy-from, --max-connections, --max-per-address and --drain. The options are filled when the
+// command line is parsed, and their logger is the command's.
+func Flags(cmd *cobra.Command) *serve.Options {
+	o := &serve.Options{Log: cli.Logger(cmd)}
+	f := cmd.Flags()
+	f.StringArrayVar(&o.Listen, "listen", nil, "listen on `ADDRESS` (host:port, :port or unix:/path); may be given several times")
+	f.Var((*prefixes)(&o.ProxyFrom), "proxy-from", "take a PROXY header from peers in `NETWORK`; may be given several times")
+	f.IntVar(&o.MaxConns, "max-connections", 100, "most connections at a time, `N`")
+	f.IntVar(&o.MaxPerAddress, "max-per-address", 20, "most connections at a time from one address, `N`")
+	f.DurationVar(&o.Drain, "drain", 30*time.Second, "on SIGTERM let sessions go on for `TIME`")
+	return o
+}
+
+// prefixes is a flag of networks; an address alone is a network of one.
+type prefixes []netip.Prefix
+
+func (p *prefixes) String() string {
+	var s []string
+	for _, x := range *p {
+		s = append(s, x.String())
+	}
+	return strings.Join(s, ",")
+}
+
+func (p *prefixes) Set(s string) error {
+	for part := range strings.SplitSeq(s, ",") {
+		prefix, err := netip.ParsePrefix(part)
+		if err != nil {
+			ip, ipErr := netip.ParseAddr(part)
+			if ipErr != nil {
+				return err
+			}
+			prefix = netip.PrefixFrom(ip, ip.BitLen())
+		}
+		*p = append(*p, prefix.Masked())
+	}
+	return nil
+}
+
+func (p *prefixes) Type() string { return "network" }
