@@ -25,6 +25,13 @@ type body struct {
 
 const bodyBuffer = 4096
 
+// These are variables so that writing them allocates nothing.
+var (
+	lineEnd        = []byte("\r\n")
+	carriageReturn = []byte("\r")
+	blank          = []byte(" ")
+)
+
 func newBody(w io.Writer, c Canon) *body {
 	return &body{w: w, relaxed: c == Relaxed, out: make([]byte, 0, bodyBuffer)}
 }
@@ -68,13 +75,13 @@ func (b *body) run(p []byte) int {
 func (b *body) returnIsContent() {
 	if b.cr {
 		b.cr = false
-		b.emit([]byte{'\r'})
+		b.emit(carriageReturn)
 	}
 }
 
 func (b *body) endLine() {
 	if b.content {
-		b.put([]byte("\r\n"))
+		b.put(lineEnd)
 	} else {
 		b.blank++
 	}
@@ -84,11 +91,11 @@ func (b *body) endLine() {
 // emit writes bytes of a line, after what was held back before them.
 func (b *body) emit(p []byte) {
 	for ; b.blank > 0; b.blank-- {
-		b.put([]byte("\r\n"))
+		b.put(lineEnd)
 	}
 	if b.space {
 		b.space = false
-		b.put([]byte{' '})
+		b.put(blank)
 	}
 	b.content = true
 	b.put(p)
@@ -119,7 +126,7 @@ func (b *body) Close() error {
 		b.endLine()
 	}
 	if !b.any && !b.relaxed {
-		b.put([]byte("\r\n"))
+		b.put(lineEnd)
 	}
 	b.flush()
 	return nil

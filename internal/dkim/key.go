@@ -32,11 +32,12 @@ func parseKey(record string) (*key, error) {
 	if len(record) > maxRecord {
 		return nil, fmt.Errorf("key record longer than %d bytes", maxRecord)
 	}
+	if strings.Contains(record, `\;`) {
+		// A backslash is in no valid record, but zone files are pasted with them.
+		return nil, fmt.Errorf(`key record has "\;" where ";" is meant`)
+	}
 	tags, err := parseTags(record)
 	if err != nil {
-		if strings.Contains(record, `\;`) {
-			return nil, fmt.Errorf(`key record has "\;" where ";" is meant`)
-		}
 		return nil, fmt.Errorf("key record: %w", err)
 	}
 	if v, ok := tags.get("v"); ok && (v != "DKIM1" || tags[0].name != "v") {

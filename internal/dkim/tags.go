@@ -135,12 +135,16 @@ func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n'
 func trimFWS(s string) string { return strings.Trim(s, " \t\r\n") }
 
 func dropFWS(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < 0x80 && isFWS(byte(r)) {
-			return -1
+	if !strings.ContainsAny(s, " \t\r\n") {
+		return s
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if !isFWS(s[i]) {
+			out = append(out, s[i])
 		}
-		return r
-	}, s)
+	}
+	return string(out)
 }
 
 // clip keeps quoted input in an error short.
