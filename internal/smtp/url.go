@@ -17,8 +17,8 @@ const (
 	TLSImplicit                // from the first byte (RFC 8314)
 )
 
-// Server is a server as a URL names it: where to connect, which protocol to speak, what to demand.
-type Server struct {
+// Endpoint is a server as a URL names it: where to connect, which protocol to speak, what to demand.
+type Endpoint struct {
 	Network string // "tcp" or "unix", as net.Dial wants it
 	Address string // host:port, or a path
 	Host    string // the name or address in the URL, without brackets; the certificate must be for it. Empty for unix
@@ -43,37 +43,37 @@ var schemes = map[string]scheme{
 
 // ParseURL reads a server's URL: smtp://HOST[:PORT], smtp+tls://, smtp+notls://, smtps://, lmtp://, or
 // lmtp+unix:///PATH. A user, a password, a query, and a path behind a host are refused, not ignored.
-func ParseURL(s string) (Server, error) {
+func ParseURL(s string) (Endpoint, error) {
 	u, err := url.Parse(s)
 	if err != nil {
 		if ue, ok := err.(*url.Error); ok {
 			err = ue.Err // without the URL, which is quoted below and might hold a password
 		}
-		return Server{}, fmt.Errorf("server %q: %w", withoutUser(s), err)
+		return Endpoint{}, fmt.Errorf("server %q: %w", withoutUser(s), err)
 	}
 	k, ok := schemes[u.Scheme]
 	switch {
 	case !ok:
-		return Server{}, fmt.Errorf("server %q: want smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// or lmtp+unix:///", withoutUser(s))
+		return Endpoint{}, fmt.Errorf("server %q: want smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// or lmtp+unix:///", withoutUser(s))
 	case u.User != nil:
-		return Server{}, fmt.Errorf("server %q: a user does not belong in the URL", withoutUser(s))
+		return Endpoint{}, fmt.Errorf("server %q: a user does not belong in the URL", withoutUser(s))
 	case u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":
-		return Server{}, fmt.Errorf("server %q: nothing may follow the address", s)
+		return Endpoint{}, fmt.Errorf("server %q: nothing may follow the address", s)
 	}
 	if k.port == "" {
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.ContainsRune(u.Path, 0) {
-			return Server{}, fmt.Errorf("server %q: want %s:///PATH", s, u.Scheme)
+			return Endpoint{}, fmt.Errorf("server %q: want %s:///PATH", s, u.Scheme)
 		}
-		return Server{Network: "unix", Address: u.Path, TLS: k.tls, LMTP: k.lmtp}, nil
+		return Endpoint{Network: "unix", Address: u.Path, TLS: k.tls, LMTP: k.lmtp}, nil
 	}
 	host, port := u.Hostname(), u.Port()
 	if host == "" || (u.Path != "" && u.Path != "/") {
-		return Server{}, fmt.Errorf("server %q: want %s://HOST[:PORT]", s, u.Scheme)
+		return Endpoint{}, fmt.Errorf("server %q: want %s://HOST[:PORT]", s, u.Scheme)
 	}
 	if port == "" {
 		port = k.port
 	}
-	return Server{Network: "tcp", Address: net.JoinHostPort(host, port), Host: host, TLS: k.tls, LMTP: k.lmtp}, nil
+	return Endpoint{Network: "tcp", Address: net.JoinHostPort(host, port), Host: host, TLS: k.tls, LMTP: k.lmtp}, nil
 }
 
 // withoutUser hides what may be a password, in a text that need not be a URL.

@@ -1,0 +1,95 @@
+package smtp
+
+import (
+	"bytes"
+	"io"
+
+	"pennypost/internal/status"
+)
+
+// content is what must be known of a message before the first command is sent for it.
+type content struct {
+	size      int64 // on the wire: with CRLF, without stuffed dots and the final dot (RFC 1870 section 5)
+	eightBit  bool  // has bytes over 127
+	eightHead bool  // has them in the header
+}
+
+// scan reads a message through. A bare CR or a NUL makes it one that can never be sent: 65, 554 5.6.0, with its place.
+func scan(r io.Reader) (content, error) {
+	s := scanner{line: 1, head: true}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := r.Read(buf)
+		if bad := s.add(buf[:n]); bad != nil {
+			return content{}, bad
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return content{}, status.Errorf(status.IO, "read the message: %w", err)
+		}
+	}
+	if s.cr {
+		return content{}, s.refuse(errBareCR)
+	}
+	if s.column > 0 {
+		s.f.size += 2
+	}
+	return s.f, nil
+}
+
+// scanner counts as DotWriter writes, over any cut of the input.
+type scanner struct {
+	f            content
+	line, column int64 // line from 1; bytes of it so far
+	head         bool
+	cr           bool
+}
+
+func (s *scanner) add(b []byte) error {
+	for len(b) > 0 {
+		if s.cr && b[0] != '\n' {
+			return s.refuse(errBareCR)
+		}
+		part, rest, ended := bytes.Cut(b, []byte("\n"))
+		b = rest
+		s.cr = false
+		if bytes.HasSuffix(part, []byte("\r")) {
+			part, s.cr = part[:len(part)-1], !ended
+		}
+		if err := s.part(part); err != nil {
+			return err
+		}
+		if ended {
+			s.head = s.head && s.column > 0
+			s.f.size += 2
+			s.line, s.column = s.line+1, 0
+		}
+	}
+	return nil
+}
+
+// part takes bytes of a line without its end.
+func (s *scanner) part(b []byte) error {
+	for i, c := range b {
+		switch {
+		case c == 0:
+			s.column += int64(i)
+			return s.refuse(errNUL)
+		case c == '\r':
+			s.column += int64(i)
+			return s.refuse(errBareCR)
+		case c >= 0x80:
+			s.f.eightBit = true
+			s.f.eightHead = s.f.eightHead || s.head
+		}
+	}
+	s.column += int64(len(b))
+	s.f.size += int64(len(b))
+	return nil
+}
+
+func (s *scanner) refuse(err error) error {
+	return status.Errorf(status.Data, "%w, line %d, byte %d", err, s.line, s.column+1)
+}
