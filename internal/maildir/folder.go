@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -59,7 +60,7 @@ func (d *Dir) Folder(name string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open folder %q: %w", name, err)
 	}
-	return &Dir{root: root, ops: d.ops}, nil
+	return &Dir{root: root, ops: d.ops, path: filepath.Join(d.path, path)}, nil
 }
 
 // CreateFolder makes a folder and opens it. fs.ErrExist when it is there; a half-made one left by a crash
@@ -89,7 +90,7 @@ func (d *Dir) CreateFolder(name string) (*Dir, error) {
 		return nil, fmt.Errorf("create folder %q: %w", name, err)
 	}
 	sub.ops = d.ops
-	return sub, nil
+	return sub.Named(filepath.Join(d.path, path)), nil
 }
 
 // checkFolder refuses names that could not be read back or that lead elsewhere: parts are separated by

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // The three directories of a Maildir.
@@ -33,11 +34,12 @@ const (
 type Dir struct {
 	root *os.Root
 	ops  *ops
+	path string // for messages to people
 }
 
 // Open uses root, which becomes the Dir's and is closed with it, as a Maildir. Nothing is read or made.
 func Open(root *os.Root) *Dir {
-	return &Dir{root: root, ops: &realOps}
+	return &Dir{root: root, ops: &realOps, path: root.Name()}
 }
 
 // OpenPath opens the existing Maildir at path. A directory with neither cur nor new in it is refused
@@ -65,7 +67,7 @@ func Create(parent *os.Root, name string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create maildir %q: %w", name, err)
 	}
-	d := Open(root)
+	d := Open(root).Named(filepath.Join(parent.Name(), name))
 	if err := d.complete(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("create maildir %q: %w", name, err)
@@ -102,8 +104,14 @@ func (d *Dir) Close() error { return d.root.Close() }
 // Root is the directory itself, for files that other packages keep beside cur. It stays the Dir's.
 func (d *Dir) Root() *os.Root { return d.root }
 
-// Path is the directory's name as it was opened, for messages to people.
-func (d *Dir) Path() string { return d.root.Name() }
+// Path is the directory's path as far as it is known, for messages to people.
+func (d *Dir) Path() string { return d.path }
+
+// Named changes what Path says, where a caller knows better, and returns d.
+func (d *Dir) Named(path string) *Dir {
+	d.path = path
+	return d
+}
 
 // Sync makes changes of names (flags, removals, moves) durable: it fsyncs new and cur.
 func (d *Dir) Sync() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"pennypost/internal/envelope"
@@ -19,6 +20,7 @@ type Mailbox struct {
 	to   envelope.Address // the address looked for, folded, aliases followed
 	sep  byte             // '+', '-', '*' for a catch-all, 0 for none
 	path string           // DOMAIN/USER below the office
+	dir  string           // the office's own path
 	root *os.Root
 }
 
@@ -169,7 +171,8 @@ func (o *Office) open(path string, sep byte, ext string) (*Mailbox, error) {
 		return nil, status.Errorf(status.Config, "open mailbox %q: %w", path, err)
 	}
 	domain, user, _ := strings.Cut(path, "/")
-	m := &Mailbox{Address: envelope.Address{Local: user, Domain: domain}, Ext: ext, sep: sep, path: path, root: root}
+	m := &Mailbox{Address: envelope.Address{Local: user, Domain: domain}, Ext: ext, sep: sep, path: path,
+		dir: o.root.Name(), root: root}
 	m.to = m.Address
 	switch sep {
 	case '+', '-':
@@ -198,5 +201,5 @@ func (m *Mailbox) OpenMaildir(name string) (*maildir.Dir, error) {
 	if err != nil {
 		return nil, status.Errorf(status.CantCreate, "mailbox %s: %w", m.Address, err)
 	}
-	return d, nil
+	return d.Named(filepath.Join(m.dir, filepath.FromSlash(m.path), name)), nil
 }

@@ -1,0 +1,210 @@
+// Package delivery puts a message into mailboxes: for all recipients or for none.
+//
+// It hides where the copies go (the office's instructions, or targets named by hand) and the order that
+// makes them safe. Every copy is first written where nobody sees it, and only when all are on disk they
+// become visible. It guarantees that the bytes of the message stand unchanged below the lines it adds:
+// Return-Path (RFC 5321 section 4.4) and Delivered-To. A Return-Path that was there stays below ours, the
+// first one counts. A message that has the Delivered-To line that would be added has gone round in a
+// circle and is refused for ever; one mailbox named twice gets one copy.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
+	"pennypost/internal/message"
+	"pennypost/internal/postoffice"
+	"pennypost/internal/status"
+)
+
+// Options change a delivery; the zero value is fine.
+type Options struct {
+	// Placed is told the path of each copy once all are safe; for an mbox that is the file.
+	Placed func(path string)
+}
+
+// Deliver puts m into the mailboxes of e's recipients in the office o, all or none. The error is a
+// *status.Error for the first recipient that failed: permanent for an unknown user or domain (550) and a loop
+// (554 5.4.6), else temporary; a full disk is 452. When ctx ends before all copies are written,
+// nothing is delivered.
+func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) error {
+	if len(e.Recipients) == 0 {
+		return status.Errorf(status.Usage, "deliver: no recipient")
+	}
+	j, err := newJob(ctx, m, e, opt)
+	if err != nil {
+		return err
+	}
+	defer j.close()
+	for _, r := range e.Recipients {
+		if err := j.recipient(o, r); err != nil {
+			return failed(r, err)
+		}
+	}
+	return j.commit()
+}
+
+// failed names the recipient in an error that does not.
+func failed(r envelope.Address, err error) error {
+	e := *status.Of(err)
+	if e.Class == status.Permanent && strings.Contains(e.Text, r.Path()) {
+		return &e
+	}
+	e.Text, e.Err = "deliver to "+r.Path()+": "+e.Text, err
+	return &e
+}
+
+// A job is one delivery on its way: what is staged, and what has to be closed.
+type job struct {
+	ctx      context.Context
+	m        *message.Message
+	sender   envelope.Address
+	loop     []envelope.Address // the Delivered-To fields of the message
+	opt      Options
+	done     map[string]bool // mailboxes and files that have a copy
+	dirs     []*maildir.Dir
+	staged   []*maildir.Staged
+	appended []*appended
+	paths    []string
+}
+
+// newJob reads the message's Delivered-To fields.
+func newJob(ctx context.Context, m *message.Message, e *envelope.Envelope, opt Options) (*job, error) {
+	h, err := m.Header()
+	if err != nil {
+		return nil, err
+	}
+	j := &job{ctx: ctx, m: m, sender: e.Sender, opt: opt, done: make(map[string]bool)}
+	for _, f := range h.All("Delivered-To") {
+		if a, err := envelope.Parse(f.Value()); err == nil {
+			j.loop = append(j.loop, normal(a))
+		}
+	}
+	return j, nil
+}
+
+// normal is the form in which two addresses of the office are compared: without case, A-labels.
+func normal(a envelope.Address) envelope.Address {
+	a.Local = strings.ToLower(a.Local)
+	if ascii, err := a.ASCII(); err == nil {
+		a = ascii
+	}
+	return a
+}
+
+// recipient stages the copies for one recipient.
+func (j *job) recipient(o *postoffice.Office, r envelope.Address) error {
+	box, err := o.Lookup(r)
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	to := box.DeliveredTo()
+	if err := j.checkLoop(to); err != nil {
+		return err
+	}
+	names, err := box.Maildirs()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		key := "maildir " + box.Address.String() + " " + name
+		if j.done[key] {
+			continue
+		}
+		j.done[key] = true
+		dir, err := box.OpenMaildir(name)
+		if err != nil {
+			return err
+		}
+		if err := j.stage(dir, to); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkLoop refuses a message that was delivered to the address before.
+func (j *job) checkLoop(to envelope.Address) error {
+	if slices.ContainsFunc(j.loop, normal(to).Equal) {
+		return status.Errorf(status.HardFail, "mail loop: the message was delivered to %s before", to.Path()).WithReply(554, "5.4.6")
+	}
+	return nil
+}
+
+// stage writes one copy into dir's tmp; the job closes dir.
+func (j *job) stage(dir *maildir.Dir, to envelope.Address) error {
+	j.dirs = append(j.dirs, dir)
+	s, err := dir.Stage(j.copy(to), maildir.StageOptions{})
+	if err != nil {
+		return status.Of(err)
+	}
+	j.staged = append(j.staged, s)
+	j.paths = append(j.paths, filepath.Join(dir.Path(), filepath.FromSlash(s.Path())))
+	return nil
+}
+
+// copy is the message with our lines on top; without an address there is no Delivered-To. It ends with
+// the context's error when that is cancelled.
+func (j *job) copy(to envelope.Address) io.Reader {
+	lines := "Return-Path: " + j.sender.Path() + "\n"
+	if !to.IsNull() {
+		lines += "Delivered-To: " + to.String() + "\n"
+	}
+	return &cancelReader{j.ctx, j.m.Prepend([]byte(lines)).Reader()}
+}
+
+// cancelReader reads r until the context is done.
+type cancelReader struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancelReader) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// commit makes all copies visible. What was appended to mbox files is on disk by now and under a lock; it
+// stays only when the Maildirs succeed.
+func (j *job) commit() error {
+	if err := j.ctx.Err(); err != nil {
+		return status.Errorf(status.TempFail, "delivery was interrupted: %w", err)
+	}
+	if err := maildir.Commit(j.staged); err != nil {
+		return status.Of(err)
+	}
+	j.staged = nil
+	for _, a := range j.appended {
+		a.keep()
+	}
+	if j.opt.Placed != nil {
+		for _, p := range j.paths {
+			j.opt.Placed(p)
+		}
+	}
+	return nil
+}
+
+// close undoes what was not committed and gives everything back.
+func (j *job) close() error {
+	var errs []error
+	for _, s := range j.staged {
+		errs = append(errs, s.Abort())
+	}
+	for _, a := range j.appended {
+		errs = append(errs, a.close())
+	}
+	for _, d := range j.dirs {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,225 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/mbox"
+	"pennypost/internal/status"
+)
+
+const (
+	lockPoll  = 50 * time.Millisecond
+	lockStale = 5 * time.Minute // a dotlock this old has been left by a program that died
+)
+
+// lockWait is how long a delivery waits for the lock of an mbox. Tests shorten it.
+var lockWait = 30 * time.Second
+
+// An appended is an mbox that holds a new message at its end, is still locked, and can be put back to
+// its old size.
+type appended struct {
+	f    *os.File
+	old  int64 // size before
+	kept bool
+	lock string // path of the dotlock, "" when there is none
+}
+
+// appendTo appends a copy to the mbox at path (mboxrd, RFC 4155 in all but quoting): locked by fcntl and by
+// a dotlock, on disk when it returns. The job keeps the lock until it ends.
+func (j *job) appendTo(path string, to envelope.Address) error {
+	a, err := openMbox(j.ctx, path)
+	if err != nil {
+		return err
+	}
+	j.appended = append(j.appended, a)
+	if err := a.write(j.sender.String(), j.copy(to)); err != nil {
+		return status.Of(err)
+	}
+	j.paths = append(j.paths, path)
+	return nil
+}
+
+// openMbox opens or makes the file, locks it, and notes its size.
+func openMbox(ctx context.Context, path string) (*appended, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, status.Errorf(status.CantCreate, "mbox %q is not a regular file", path)
+	}
+	f, made, err := openOrCreate(path)
+	if err != nil {
+		return nil, status.Of(fmt.Errorf("open mbox: %w", err))
+	}
+	a := &appended{f: f}
+	if err = a.acquire(ctx, path); err == nil {
+		a.old, err = f.Seek(0, io.SeekEnd)
+	}
+	if err == nil && made {
+		err = syncParent(path)
+	}
+	if err != nil {
+		a.kept = true // nothing was written
+		a.close()
+		return nil, status.Of(err)
+	}
+	return a, nil
+}
+
+func openOrCreate(path string) (f *os.File, made bool, err error) {
+	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		f, err = os.OpenFile(path, os.O_RDWR, 0)
+		return f, false, err
+	}
+	return f, true, err
+}
+
+// write puts the separator, if one is missing, and the message at the end.
+func (a *appended) write(from string, r io.Reader) error {
+	gap, err := a.gap()
+	if err != nil {
+		return err
+	}
+	if _, err := a.f.WriteAt(gap, a.old); err != nil {
+		return err
+	}
+	if _, err := a.f.Seek(a.old+int64(len(gap)), io.SeekStart); err != nil {
+		return err
+	}
+	if err := mbox.NewWriter(a.f, mbox.RD).WriteMessage(from, time.Now(), r); err != nil {
+		return err
+	}
+	return a.f.Sync()
+}
+
+// gap is what the file lacks of the empty line that must stand before a From_ line.
+func (a *appended) gap() ([]byte, error) {
+	if a.old == 0 {
+		return nil, nil
+	}
+	tail := make([]byte, min(a.old, 3))
+	if _, err := a.f.ReadAt(tail, a.old-int64(len(tail))); err != nil {
+		return nil, err
+	}
+	end := string(tail)
+	switch {
+	case end[len(end)-1] != '\n':
+		return []byte("\n\n"), nil
+	case len(end) > 1 && end[len(end)-2] == '\n', len(end) > 2 && end[len(end)-3:] == "\n\r\n":
+		return nil, nil
+	}
+	return []byte("\n"), nil
+}
+
+// keep lets the message stay.
+func (a *appended) keep() { a.kept = true }
+
+// close takes the message away unless it is to be kept, unlocks and closes the file.
+func (a *appended) close() error {
+	var errs []error
+	if !a.kept {
+		if err := a.f.Truncate(a.old); err != nil {
+			errs = append(errs, fmt.Errorf("put %q back to %d bytes: %w", a.f.Name(), a.old, err))
+		}
+		errs = append(errs, a.f.Sync())
+	}
+	if a.lock != "" {
+		errs = append(errs, os.Remove(a.lock))
+	}
+	// Closing the descriptor gives up the fcntl lock.
+	return errors.Join(append(errs, a.f.Close())...)
+}
+
+// acquire takes the fcntl lock and then the dotlock, which is the order of Debian's policy.
+func (a *appended) acquire(ctx context.Context, path string) error {
+	deadline := time.Now().Add(lockWait)
+	err := wait(ctx, deadline, func() (bool, error) { return lockFile(a.f) })
+	if err != nil {
+		return status.Errorf(status.TempFail, "lock mbox %q: %w", path, err)
+	}
+	err = wait(ctx, deadline, func() (bool, error) { return a.dotlock(path + ".lock") })
+	if errors.Is(err, fs.ErrPermission) {
+		// A spool directory that users may not write to: other programs have only the fcntl lock there too.
+		return nil
+	}
+	if err != nil {
+		return status.Errorf(status.TempFail, "lock mbox %q: %w", path+".lock", err)
+	}
+	return nil
+}
+
+var errLocked = errors.New("another program holds the lock")
+
+// wait tries until it works, fails, or the time is over.
+func wait(ctx context.Context, deadline time.Time, try func() (bool, error)) error {
+	tick := time.NewTicker(lockPoll)
+	defer tick.Stop()
+	for {
+		ok, err := try()
+		if ok || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errLocked
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// dotlock makes the lock file with our process number in it. One that is older than five minutes is taken away:
+// it is renamed first, so that a fresh lock is never removed by mistake.
+func (a *appended) dotlock(lock string) (bool, error) {
+	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		removeStale(lock)
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, err = f.WriteString(strconv.Itoa(os.Getpid()))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		os.Remove(lock)
+		return false, err
+	}
+	a.lock = lock
+	return true, nil
+}
+
+func removeStale(lock string) {
+	old, err := os.Lstat(lock)
+	if err != nil || time.Since(old.ModTime()) < lockStale {
+		return
+	}
+	aside := lock + "." + strconv.Itoa(os.Getpid())
+	if os.Rename(lock, aside) != nil {
+		return
+	}
+	if now, err := os.Lstat(aside); err == nil && !os.SameFile(old, now) {
+		os.Link(aside, lock)
+	}
+	os.Remove(aside)
+}
+
+func syncParent(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
