@@ -1,0 +1,61 @@
+// Package policy decides what a mail session may do. It takes facts, already looked up, and gives nil or the refusal as a
+// *status.Error; it asks nobody, opens nothing and keeps nothing, so each decision is one function with a table of tests.
+//
+// It guarantees that nothing is relayed unless a rule says so: whatever is neither a mailbox here nor a recipient that a
+// logged-in user may send to is refused, and an office without domains accepts nothing (RFC 5321 section 3.6.2).
+package policy
+
+import (
+	"strings"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/status"
+)
+
+// Recipient is what is known of a recipient.
+type Recipient struct {
+	Address  envelope.Address // as the client named it
+	Local    bool             // its domain is served here
+	Lookup   error            // of a local recipient: nil when it has a mailbox
+	User     string           // who is logged in, or empty
+	MayRelay bool             // there is somebody to hand mail for other hosts to
+}
+
+// Accept is nil for a mailbox here, and for any recipient of a logged-in user when there is a way to send it on. An unknown
+// user is refused for ever. Relaying is refused with a temporary code: a domain that has just moved here loses no mail
+// while its directory is missing.
+func (r Recipient) Accept() error {
+	if !r.Local {
+		if r.User != "" && r.MayRelay && r.Address.Domain != "" {
+			return nil
+		}
+		return status.Errorf(status.TempFail, "%s: Relay access denied", r.Address.Path()).WithReply(454, "4.7.1")
+	}
+	if r.Lookup == nil {
+		return nil
+	}
+	if e := status.Of(r.Lookup); e.Class != status.Permanent {
+		return e
+	}
+	return status.Errorf(status.NoUser, "%s: Recipient address rejected: User unknown in virtual mailbox table", r.Address.Path())
+}
+
+// Hops is nil for a message with fewer Received fields than max; more is a loop (RFC 5321 section 6.3).
+func Hops(received, max int) error {
+	if received < max {
+		return nil
+	}
+	return status.Errorf(status.Data, "mail loop: the message has %d Received fields, %d are too many", received, max).WithReply(554, "5.4.6")
+}
+
+// Postmasters are the addresses that a postmaster without a domain may stand for on the host called name: in the host's own
+// domain, then in the domains above it (RFC 5321 section 4.5.1). A domain of one label is nobody's.
+func Postmasters(name string) []envelope.Address {
+	var list []envelope.Address
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	for strings.Contains(name, ".") && !strings.HasPrefix(name, "[") {
+		list = append(list, envelope.Address{Local: "postmaster", Domain: name})
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return list
+}
