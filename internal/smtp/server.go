@@ -82,10 +82,13 @@ type Engine struct {
 	MaxJunk       int   // commands that lead to no mail before the connection is closed; default 100
 	MaxLogins     int   // failed logins before the connection is closed; default 3
 
-	GreetDelay     time.Duration // wait before the banner, to catch clients that talk first; default none
+	GreetDelay     time.Duration // wait before the banner, to catch clients that talk first; default 1 millisecond
 	CommandTimeout time.Duration // for one command line; default 5 minutes (RFC 5321 section 4.5.3.2.7)
 	DataTimeout    time.Duration // for each block of a message; default 3 minutes
 	TotalTimeout   time.Duration // for the whole session; default 1 hour
+
+	// Stopping, when closed, ends sessions that are between two transactions with 421; others may finish theirs.
+	Stopping <-chan struct{}
 
 	Log   *slog.Logger // one line per fate of a message; nil: none
 	Trace io.Writer    // transcript of every session; nil: none
@@ -126,6 +129,7 @@ func (s *Engine) withDefaults() *Engine {
 	or(&d.MaxErrors, defaultMaxErrors)
 	or(&d.MaxJunk, defaultMaxJunk)
 	or(&d.MaxLogins, defaultMaxLogins)
+	or(&d.GreetDelay, time.Millisecond)
 	or(&d.CommandTimeout, DefaultCommandTimeout)
 	or(&d.DataTimeout, DefaultDataTimeout)
 	or(&d.TotalTimeout, DefaultTotalTimeout)

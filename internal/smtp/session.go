@@ -20,6 +20,8 @@ import (
 // readBuffer holds the longest command line, so that one line is one slice of it.
 const readBuffer = 16 << 10
 
+var errStopping = errors.New("the server is shutting down")
+
 // session is one connection's dialogue. Its states are those of the verb table in verbs.go.
 type session struct {
 	srv   *Engine
@@ -50,7 +52,7 @@ type session struct {
 	inData   bool      // deadlines are those of message data
 	deadline time.Time // for the command that is awaited
 	lost     error     // why nothing more can be read or written
-	stop     func() bool
+	stop     func()
 }
 
 // newSession prepares a session; nothing is read or written yet.
@@ -62,8 +64,7 @@ func newSession(ctx context.Context, srv *Engine, c net.Conn, info envelope.Conn
 	s.facts = Facts{Session: srv.NewID(), Envelope: &envelope.Envelope{Conn: info}}
 	s.secure = info.TLS != ""
 	s.use(s.trace.Conn(c))
-	// A read that waits is woken when ctx ends: its deadline is then in the past.
-	s.stop = context.AfterFunc(ctx, func() { c.SetReadDeadline(time.Unix(1, 0)) })
+	s.stop = s.watch()
 	return s
 }
 
@@ -83,15 +84,57 @@ func (r sessionReader) Read(b []byte) (int, error) {
 	if err := s.flush(); err != nil {
 		return 0, err
 	}
-	limit := s.deadline
-	if s.inData {
-		limit = time.Now().Add(s.srv.DataTimeout)
+	for {
+		limit := s.deadline
+		if s.inData {
+			limit = time.Now().Add(s.srv.DataTimeout)
+		}
+		limit = s.cap(limit)
+		s.conn.SetReadDeadline(limit) // a pipe that has no deadlines is still ended by its writer
+		if err := s.interrupted(); err != nil {
+			return 0, err
+		}
+		n, err := s.conn.Read(b)
+		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(limit) {
+			continue // woken to look whether it is time to stop
+		}
+		return n, err
 	}
-	s.conn.SetReadDeadline(s.cap(limit)) // a pipe that has no deadlines is still ended by ctx and by its writer
-	if err := context.Cause(s.ctx); err != nil {
-		return 0, err
+}
+
+// interrupted is errStopping when the session is to end here: at once when its context is done, between transactions when
+// the server wants to stop.
+func (s *session) interrupted() error {
+	if s.ctx.Err() != nil {
+		return errStopping
 	}
-	return s.conn.Read(b)
+	select {
+	case <-s.srv.Stopping:
+		if s.state < sending && !s.inData {
+			return errStopping
+		}
+	default:
+	}
+	return nil
+}
+
+// watch wakes a read that waits when the session is to end; the read finds its deadline in the past. It returns what ends
+// the watch.
+func (s *session) watch() func() {
+	wake := func() { s.raw.SetReadDeadline(time.Unix(1, 0)) }
+	stop := context.AfterFunc(s.ctx, wake)
+	if s.srv.Stopping == nil {
+		return func() { stop() }
+	}
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-s.srv.Stopping:
+			wake()
+		case <-over:
+		}
+	}()
+	return func() { stop(); close(over) }
 }
 
 // cap returns the earlier of t and the end of the session's total time.
@@ -132,7 +175,10 @@ func (s *session) greet() bool {
 		s.refuse(errorReply(err))
 		return false
 	}
-	if s.talksFirst() {
+	switch early := s.talksFirst(); {
+	case s.closing || s.lost != nil:
+		return false
+	case early:
 		s.refuse(Reply{554, "5.5.0", []string{"Error: talk only after the banner (RFC 5321 section 3.1)"}})
 		return false
 	}
@@ -145,13 +191,10 @@ func (s *session) talksFirst() bool {
 	if s.local || s.secure {
 		return false
 	}
-	if s.srv.GreetDelay <= 0 {
-		return pending(s.raw)
-	}
 	s.deadline = time.Now().Add(s.srv.GreetDelay)
 	_, err := s.in.Peek(1)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
-		s.lost = err
+		s.inputLost(err)
 	}
 	return err == nil
 }
@@ -210,7 +253,7 @@ func (s *session) inputFailed(err error) {
 // inputLost ends the session after a failed read, with 421 where somebody may still be listening.
 func (s *session) inputLost(err error) {
 	switch {
-	case s.ctx.Err() != nil:
+	case errors.Is(err, errStopping):
 		s.refuse(Reply{421, "4.3.2", []string{s.srv.Name + " Error: shutting down"}})
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		s.refuse(Reply{421, "4.4.2", []string{s.srv.Name + " Error: timeout exceeded"}})
