@@ -1,0 +1,44 @@
+package pop3
+
+import (
+	"errors"
+	"io/fs"
+)
+
+// quit ends the session (RFC 1939 sections 4 and 6). After a login it first
+// removes the messages marked as deleted and moves the others out of new. A
+// message that is gone already counts as removed.
+func (s *session) quit([]string) error {
+	s.sum.Quit = true
+	if s.state == transaction {
+		if err := s.update(); err != nil {
+			s.o.Log.Error("mailbox not updated", "user", s.sum.User, "error", err)
+			s.fail("SYS/TEMP", "some deleted messages not removed")
+			return errEnd
+		}
+	}
+	s.ok("bye")
+	return errEnd
+}
+
+func (s *session) update() error {
+	var errs []error
+	for _, it := range s.drop.items {
+		var err error
+		switch {
+		case it.deleted:
+			if err = s.dir.Remove(it.entry); err == nil {
+				s.sum.Removed++
+			}
+		case it.entry.Sub == "new":
+			_, err = s.dir.MoveNew(it.entry)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if err := s.dir.Sync(); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
