@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/maildir"
@@ -74,10 +75,11 @@ type job struct {
 	paths    []string
 }
 
-// newJob reads the message's Delivered-To fields.
+// newJob reads the message's Delivered-To fields. A header over the limits is no reason to refuse the message: the
+// fields up to there count.
 func newJob(ctx context.Context, m *message.Message, e *envelope.Envelope, opt Options) (*job, error) {
 	h, err := m.Header()
-	if err != nil {
+	if err != nil && status.Of(err).Class != status.Permanent {
 		return nil, err
 	}
 	j := &job{ctx: ctx, m: m, sender: e.Sender, opt: opt, done: make(map[string]bool)}
@@ -185,6 +187,10 @@ func (j *job) commit() error {
 	j.staged = nil
 	for _, a := range j.appended {
 		a.keep()
+	}
+	for _, d := range j.dirs {
+		// What crashed deliveries left; the mail is safe, so trouble here is nobody's failure.
+		d.Clean(time.Now())
 	}
 	if j.opt.Placed != nil {
 		for _, p := range j.paths {

@@ -2,6 +2,7 @@ package postoffice
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -199,7 +200,7 @@ func (m *Mailbox) Maildir() (*maildir.Dir, error) { return m.OpenMaildir(default
 func (m *Mailbox) OpenMaildir(name string) (*maildir.Dir, error) {
 	d, err := maildir.Create(m.root, name)
 	if err != nil {
-		return nil, status.Errorf(status.CantCreate, "mailbox %s: %w", m.Address, err)
+		return nil, status.Of(fmt.Errorf("mailbox %s: %w", m.Address, err))
 	}
 	return d.Named(filepath.Join(m.dir, filepath.FromSlash(m.path), name)), nil
 }

@@ -258,11 +258,12 @@ func makeHash(password string) (string, error) {
 	return digest.Encode(), nil
 }
 
-// decoder knows the kinds of hash that are accepted: bcrypt, sha256crypt and sha512crypt, yescrypt and scrypt, argon2. Never plain text.
+// decoder knows the kinds of hash that are accepted: bcrypt, sha256crypt and sha512crypt, yescrypt, argon2. Never
+// plain text.
 var decoder = sync.OnceValue(func() *crypt.Decoder {
 	d := crypt.NewDecoder()
 	for _, register := range []func(algorithm.DecoderRegister) error{
-		bcrypt.RegisterDecoder, shacrypt.RegisterDecoder, scrypt.RegisterDecoder, argon2.RegisterDecoder,
+		bcrypt.RegisterDecoder, shacrypt.RegisterDecoder, scrypt.RegisterDecoderYescrypt, argon2.RegisterDecoder,
 	} {
 		// They fail only when one name is registered twice, which the tests would show.
 		_ = register(d)
