@@ -152,6 +152,9 @@ func (l lookup) fetch(ctx context.Context, name, algorithm string) (*key, error)
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return nil, &lookupError{false, fmt.Errorf("no key at %s", name)}
+	case errors.As(err, &dns):
+		// Only what happened: which server was asked is nobody's business who reads the message.
+		return nil, &lookupError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
 	case err != nil:
 		return nil, &lookupError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
 	case len(records) == 0:

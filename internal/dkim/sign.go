@@ -58,9 +58,10 @@ func Prepend(m *message.Message, field []byte) *message.Message {
 // ready for Prepend (RFC 6376 section 5). It never writes l=, since that
 // leaves the rest of the body to anyone.
 func Sign(m *message.Message, o SignOptions) ([]byte, error) {
-	if err := o.complete(); err != nil {
+	if err := o.Check(); err != nil {
 		return nil, err
 	}
+	o.complete()
 	// What is header and what is body is decided with a field on top, as the
 	// verifier will see it: a message without a header gets one by that.
 	m = Prepend(m, []byte("DKIM-Signature:\n"))
@@ -104,13 +105,23 @@ func (o *SignOptions) sign(block []byte) ([]byte, error) {
 	return sig, nil
 }
 
-// complete checks the options and fills in the defaults.
-func (o *SignOptions) complete() error {
-	if !isName(o.Domain) {
-		return fmt.Errorf("bad domain %q", o.Domain)
+// CheckName tells whether a key can be published for this domain and selector.
+func CheckName(domain, selector string) error {
+	switch {
+	case !isName(domain):
+		return fmt.Errorf("bad domain %q", domain)
+	case !isName(selector):
+		return fmt.Errorf("bad selector %q", selector)
+	case len(Query(selector, domain)) > 253:
+		return fmt.Errorf("the name %q is too long for the DNS", Query(selector, domain))
 	}
-	if !isName(o.Selector) {
-		return fmt.Errorf("bad selector %q", o.Selector)
+	return nil
+}
+
+// Check finds what is wrong with the options, before there is a message.
+func (o *SignOptions) Check() error {
+	if err := CheckName(o.Domain, o.Selector); err != nil {
+		return err
 	}
 	if o.Identifier != "" {
 		at := strings.LastIndexByte(o.Identifier, '@')
@@ -124,6 +135,17 @@ func (o *SignOptions) complete() error {
 	if public, ok := o.Key.Public().(*rsa.PublicKey); ok && public.N.BitLen() < MinBits {
 		return fmt.Errorf("rsa key of %d bits; at least %d are needed", public.N.BitLen(), MinBits)
 	}
+	for _, list := range [][]string{o.Fields, o.Oversign} {
+		for _, n := range list {
+			if !isFieldName(n) {
+				return fmt.Errorf("bad header field name %q", n)
+			}
+		}
+	}
+	return nil
+}
+
+func (o *SignOptions) complete() {
 	if o.Header == "" {
 		o.Header = Relaxed
 	}
@@ -139,14 +161,6 @@ func (o *SignOptions) complete() error {
 	if o.Time.IsZero() {
 		o.Time = time.Now()
 	}
-	for _, list := range [][]string{o.Fields, o.Oversign} {
-		for _, n := range list {
-			if !isFieldName(n) {
-				return fmt.Errorf("bad header field name %q", n)
-			}
-		}
-	}
-	return nil
 }
 
 func isFieldName(s string) bool {
