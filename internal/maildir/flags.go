@@ -37,16 +37,26 @@ func (d *Dir) change(e Entry, base, want string) (Entry, error) {
 			_, err := d.root.Lstat(now.path())
 			return err
 		}
-		if err := d.absent(next.path()); err != nil {
-			return err
-		}
 		out = next
-		return d.ops.rename(d.root, now.path(), next.path())
+		return d.move(now, next)
 	})
 	if err != nil {
 		return Entry{}, fmt.Errorf("set flags of %q in %q: %w", e.Key, d.Path(), err)
 	}
 	return out, nil
+}
+
+// move renames a message and overwrites nothing. fs.ErrNotExist when it is not where from says.
+func (d *Dir) move(from, to Entry) error {
+	taken := d.absent(to.path())
+	if taken == nil {
+		return d.ops.rename(d.root, from.path(), to.path())
+	}
+	// Most often somebody has done the very same, and the name is taken by the message itself.
+	if _, err := d.root.Lstat(from.path()); err != nil {
+		return err
+	}
+	return taken
 }
 
 func contains(flags string, c byte) bool {
