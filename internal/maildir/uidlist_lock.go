@@ -21,9 +21,10 @@ const (
 	lockWait  = 122 * time.Second // so a dead one is always outwaited
 )
 
-// A uidLock is the lock while it is held.
+// A uidLock is a lock while it is held.
 type uidLock struct {
 	dir  *Dir
+	name string
 	info fs.FileInfo
 }
 
@@ -38,31 +39,34 @@ func (d *Dir) LockUIDs(ctx context.Context) (release func(), err error) {
 	return l.release, nil
 }
 
-func (d *Dir) lockUIDs(ctx context.Context) (*uidLock, error) {
+func (d *Dir) lockUIDs(ctx context.Context) (*uidLock, error) { return d.lock(ctx, uidLockName) }
+
+// lock makes the lock file name, and waits while another one holds it.
+func (d *Dir) lock(ctx context.Context, name string) (*uidLock, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
-		l, err := d.tryLock()
+		l, err := d.tryLock(name)
 		if err == nil {
 			return l, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("lock the UIDs of %q: %w", d.Path(), err)
+			return nil, fmt.Errorf("make %q in %q: %w", name, d.Path(), err)
 		}
-		if d.breakLock(time.Now()) {
+		if d.breakLock(name, time.Now()) {
 			continue
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, fmt.Errorf("lock the UIDs of %q, held by %s: %w", d.Path(), d.lockHolder(), ctx.Err())
+			return nil, fmt.Errorf("make %q in %q, held by %s: %w", name, d.Path(), d.lockHolder(name), ctx.Err())
 		}
 	}
 }
 
 // tryLock makes the lock file; fs.ErrExist when another one holds it.
-func (d *Dir) tryLock() (*uidLock, error) {
-	f, err := d.ops.create(d.root, uidLockName)
+func (d *Dir) tryLock(name string) (*uidLock, error) {
+	f, err := d.ops.create(d.root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -72,9 +76,9 @@ func (d *Dir) tryLock() (*uidLock, error) {
 		err = cerr
 	}
 	if err = errors.Join(err, serr); err != nil {
-		return nil, errors.Join(err, d.root.Remove(uidLockName))
+		return nil, errors.Join(err, d.root.Remove(name))
 	}
-	return &uidLock{d, info}, nil
+	return &uidLock{d, name, info}, nil
 }
 
 func lockHost() string {
@@ -86,8 +90,8 @@ func lockHost() string {
 }
 
 // lockHolder is the lock's text for messages to people.
-func (d *Dir) lockHolder() string {
-	b, err := d.root.ReadFile(uidLockName)
+func (d *Dir) lockHolder(name string) string {
+	b, err := d.root.ReadFile(name)
 	if err != nil || len(b) > 256 {
 		return "nobody known"
 	}
@@ -96,12 +100,12 @@ func (d *Dir) lockHolder() string {
 
 // breakLock removes a lock whose holder is dead: a process of this host that is not there, or one that
 // nobody can ask and that has not touched it for two minutes. It tells whether to try again at once.
-func (d *Dir) breakLock(now time.Time) bool {
-	info, err := d.root.Lstat(uidLockName)
+func (d *Dir) breakLock(name string, now time.Time) bool {
+	info, err := d.root.Lstat(name)
 	if err != nil {
 		return isNotExist(err)
 	}
-	text, err := d.root.ReadFile(uidLockName)
+	text, err := d.root.ReadFile(name)
 	if err != nil {
 		return isNotExist(err)
 	}
@@ -112,12 +116,12 @@ func (d *Dir) breakLock(now time.Time) bool {
 		return false
 	}
 	// Another one may have broken it and made its own since: move it away and look before it goes.
-	aside := uidLockName + "." + uniqueName()
-	if d.root.Rename(uidLockName, aside) != nil {
+	aside := name + "." + uniqueName()
+	if d.root.Rename(name, aside) != nil {
 		return true
 	}
 	if moved, err := d.root.Lstat(aside); err == nil && !os.SameFile(info, moved) {
-		d.root.Link(aside, uidLockName)
+		d.root.Link(aside, name)
 	}
 	d.root.Remove(aside)
 	return true
@@ -135,7 +139,7 @@ func processAlive(pid int) bool {
 
 // check fails when the lock was taken away, as from a process that was stopped for minutes.
 func (l *uidLock) check() error {
-	info, err := l.dir.root.Lstat(uidLockName)
+	info, err := l.dir.root.Lstat(l.name)
 	if err != nil || !os.SameFile(info, l.info) {
 		return errors.New("the lock was taken away")
 	}
@@ -144,6 +148,6 @@ func (l *uidLock) check() error {
 
 func (l *uidLock) release() {
 	if l.check() == nil {
-		l.dir.root.Remove(uidLockName)
+		l.dir.root.Remove(l.name)
 	}
 }

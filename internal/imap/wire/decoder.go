@@ -71,10 +71,12 @@ func (d *Decoder) Reset(r io.Reader) {
 	d.line, d.pos, d.stream, d.broken = nil, 0, nil, nil
 }
 
-// Wait blocks until a byte can be read or reading fails, and consumes nothing.
+// Wait blocks until a byte can be read, and consumes nothing. When reading fails the decoder is done.
 func (d *Decoder) Wait() error {
-	_, err := d.r.Peek(1)
-	return err
+	if _, err := d.r.Peek(1); err != nil {
+		return d.fail(err)
+	}
+	return nil
 }
 
 // Next reads the first line of the next command. io.EOF: the peer closed between two commands.
@@ -278,6 +280,15 @@ func (d *Decoder) Atom() (string, error) {
 	return s, nil
 }
 
+// Word reads an atom that also ends before a byte of stop.
+func (d *Decoder) Word(stop string) (string, error) {
+	s := d.take(func(c byte) bool { return IsAtomChar(c) && strings.IndexByte(stop, c) < 0 })
+	if s == "" {
+		return "", syntax("a word is missing %s", d.where())
+	}
+	return s, nil
+}
+
 // Flag reads "\Seen" or a keyword.
 func (d *Decoder) Flag() (string, error) {
 	prefix := ""
@@ -450,4 +461,12 @@ func noEOF(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// More reads the next line of the same command: what answers a continuation request that asked for no literal.
+func (d *Decoder) More() error {
+	if d.broken != nil {
+		return d.broken
+	}
+	return d.readLine(true)
 }
