@@ -55,9 +55,6 @@ func (s *session) loop() error {
 		switch {
 		case errors.Is(err, errLineTooLong):
 			err = s.mistake("line too long")
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			// RFC 1939 section 3: no update, and nothing need be said.
-			return status.Errorf(status.TempFail, "no command for %v", idleTime)
 		case err == nil:
 			err = s.command(line)
 		}
@@ -72,7 +69,7 @@ func (s *session) loop() error {
 func (s *session) readLine() ([]byte, error) {
 	if b, _ := s.r.Peek(s.r.Buffered()); bytes.IndexByte(b, '\n') < 0 {
 		if err := s.w.Flush(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("send: %w", err)
 		}
 		if err := s.conn.SetReadDeadline(time.Now().Add(idleTime)); err != nil {
 			return nil, err
@@ -83,6 +80,10 @@ func (s *session) readLine() ([]byte, error) {
 		if _, err = s.r.ReadSlice('\n'); err == nil {
 			return nil, errLineTooLong
 		}
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		// RFC 1939 section 3: no update, and nothing need be said.
+		return nil, status.Errorf(status.TempFail, "no command for %v: %w", idleTime, err)
 	}
 	if err != nil {
 		return nil, err // a last line without an end is no command
