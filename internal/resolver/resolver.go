@@ -86,8 +86,8 @@ func New(o Options) (*Resolver, error) {
 }
 
 // Answer is what was found under a name. When the error is an *Error of kind
-// NXDomain or NoData all fields but Records are valid too: a denial can also be
-// authentic (RFC 7672 section 2.1).
+// NXDomain, NoData or Loop, all fields but Records are valid too: a denial can
+// also be authentic (RFC 7672 section 2.1).
 type Answer[T any] struct {
 	Records []T
 	// Name is where the records stand, after any CNAMEs.

@@ -138,12 +138,12 @@ func parseTypes(words []string) ([]uint16, error) {
 func (z *Zone) read(text []byte) error {
 	p := dns.NewZoneParser(bytes.NewReader(text), ".", "")
 	p.SetDefaultTTL(zoneTTL)
-	records := 0
+	records, scratch := 0, make([]byte, dns.MaxMsgSize)
 	for rr, ok := p.Next(); ok; rr, ok = p.Next() {
 		if records++; records > maxZoneRecords {
 			return fmt.Errorf("more than %d records", maxZoneRecords)
 		}
-		if err := z.add(rr); err != nil {
+		if err := z.add(rr, scratch); err != nil {
 			return err
 		}
 	}
@@ -152,19 +152,26 @@ func (z *Zone) read(text []byte) error {
 
 // add stores a record the way it would look to one who receives it: what
 // cannot be put into a message is refused here rather than when it is asked.
-func (z *Zone) add(rr dns.RR) error {
-	buf := make([]byte, dns.MaxMsgSize)
+// buf is scratch space, large enough for any message.
+func (z *Zone) add(rr dns.RR, buf []byte) error {
+	owner := rr.Header().Name
+	if owner == "" {
+		return fmt.Errorf("record %q has no name, and there is none above it", strings.TrimSpace(rr.String()))
+	}
 	n, err := dns.PackRR(rr, buf, 0, nil, false)
 	if err != nil {
 		return fmt.Errorf("record %q: %w", rr.String(), err)
 	}
-	rr, _, err = dns.UnpackRR(buf[:n], 0)
+	rr, _, err = dns.UnpackRR(buf[:n], 0) // shares nothing with buf
 	if err != nil {
-		return fmt.Errorf("record of %q: %w", rr.Header().Name, err)
+		return fmt.Errorf("record of %q: %w", owner, err)
 	}
 	h := rr.Header()
 	if h.Class != dns.ClassINET {
 		return fmt.Errorf("record %q is not of class IN", rr.String())
+	}
+	if h.Rdlength == 0 || nameless(rr) {
+		return fmt.Errorf("record of %q has no data", owner)
 	}
 	h.Name = dns.CanonicalName(h.Name)
 	at := z.nodes[h.Name]
@@ -183,6 +190,24 @@ func (z *Zone) add(rr dns.RR) error {
 		z.nodes[name] = node{}
 	}
 	return nil
+}
+
+// nameless finds records that lack the name they are there for; the parser lets
+// them through.
+func nameless(rr dns.RR) bool {
+	switch rr := rr.(type) {
+	case *dns.MX:
+		return rr.Mx == ""
+	case *dns.CNAME:
+		return rr.Target == ""
+	case *dns.PTR:
+		return rr.Ptr == ""
+	case *dns.NS:
+		return rr.Ns == ""
+	case *dns.SOA:
+		return rr.Ns == "" || rr.Mbox == ""
+	}
+	return false
 }
 
 // parent is the name without its first label; false for the root.
