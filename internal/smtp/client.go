@@ -276,9 +276,12 @@ func (c *Client) fail(ctx context.Context, err error) error {
 		return c.broken
 	}
 	var timeout net.Error
+	end, limited := ctx.Deadline()
 	switch {
 	case ctx.Err() != nil:
 		err = fmt.Errorf("given up: %w", context.Cause(ctx))
+	case limited && !time.Now().Before(end): // the connection may notice before ctx does
+		err = fmt.Errorf("given up: %w", context.DeadlineExceeded)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		err = fmt.Errorf("the server does not answer: %w", err)
 	}

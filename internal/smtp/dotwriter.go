@@ -47,12 +47,11 @@ func (d *DotWriter) line(p []byte) []byte {
 	if bytes.HasSuffix(line, []byte("\r")) {
 		line, d.cr = line[:len(line)-1], !ended
 	}
-	switch {
-	case bytes.IndexByte(line, '\r') >= 0:
+	if i := bytes.IndexAny(line, "\r\x00"); i >= 0 {
 		d.err = errBareCR
-		return nil
-	case bytes.IndexByte(line, 0) >= 0:
-		d.err = errNUL
+		if line[i] == 0 {
+			d.err = errNUL
+		}
 		return nil
 	}
 	if len(line) > 0 && line[0] == '.' && !d.mid {
