@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -157,9 +158,22 @@ func (s *session) flush() error {
 	return nil
 }
 
-// reply puts a reply into the buffer.
+// reply puts a reply into the buffer. Outside of an SMTPUTF8 transaction it is ASCII (RFC 6531 section 3.7.4).
 func (s *session) reply(r Reply) {
+	if !s.facts.Envelope.SMTPUTF8 {
+		r.Lines = slices.Clone(r.Lines)
+		for i, l := range r.Lines {
+			r.Lines[i] = strings.Map(asciiOnly, l)
+		}
+	}
 	r.WriteTo(s.out) // an error stays in the bufio.Writer until flush
+}
+
+func asciiOnly(r rune) rune {
+	if r > '~' {
+		return '?'
+	}
+	return r
 }
 
 // refuse replies and makes this reply the last.

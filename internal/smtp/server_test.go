@@ -1,0 +1,492 @@
+package smtp
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/mailtest"
+	"pennypost/internal/message"
+	"pennypost/internal/status"
+)
+
+// office is a Handler with one user, chat@joursoir.net, and a postmaster. It keeps what it is given.
+type office struct {
+	mu    sync.Mutex
+	mails []mail
+	reset int
+}
+
+type mail struct {
+	env  envelope.Envelope
+	text string
+}
+
+func (o *office) Connect(_ context.Context, f *Facts) error {
+	if f.Envelope.Conn.RemoteIP == "192.0.2.66" {
+		return status.Errorf(status.NoPerm, "go away").WithReply(554, "5.7.1")
+	}
+	return nil
+}
+
+func (o *office) Mail(_ context.Context, _ *Facts, m *Mail) error {
+	if m.Sender.Domain == "bad.example" {
+		return status.Errorf(status.NoPerm, "no mail from there")
+	}
+	return nil
+}
+
+func (o *office) Rcpt(_ context.Context, _ *Facts, r *Recipient) error {
+	switch a := r.Address; {
+	case a.Domain == "" || a.Domain == "many.example":
+		if a.Domain == "" {
+			r.Address.Domain = "joursoir.net"
+		}
+		return nil
+	case a.Domain != "joursoir.net":
+		return status.Errorf(status.TempFail, "%s: Relay access denied", a.Path()).WithReply(454, "4.7.1")
+	case a.Local != "chat":
+		return status.Errorf(status.NoUser, "%s: Recipient address rejected: User unknown in virtual mailbox table", a.Path())
+	}
+	return nil
+}
+
+func (o *office) Data(_ context.Context, f *Facts, m *message.Message) error {
+	b, err := io.ReadAll(m.Reader())
+	if err != nil {
+		return err
+	}
+	switch h, _ := m.Header(); h.Get("Subject") {
+	case "refuse":
+		return status.Errorf(status.NoPerm, "not this one")
+	case "later":
+		return errors.New("disk trouble")
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mails = append(o.mails, mail{*f.Envelope, string(b)})
+	return nil
+}
+
+func (o *office) Reset(*Facts) { o.mu.Lock(); o.reset++; o.mu.Unlock() }
+
+func (o *office) one(t *testing.T) mail {
+	t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.mails) != 1 {
+		t.Fatalf("got %d mails, want 1", len(o.mails))
+	}
+	return o.mails[0]
+}
+
+// body is a mail without its Received field.
+func (m mail) body() string {
+	_, rest, _ := strings.Cut(m.text, "+0000\n")
+	return rest
+}
+
+var fixedTime = time.Date(2026, 11, 24, 5, 40, 0, 0, time.UTC)
+
+// newTestEngine is an engine with fixed time and ids.
+func newTestEngine() (*Engine, *office) {
+	o := new(office)
+	return &Engine{
+		Name:    "smtp.joursoir.net",
+		Handler: o,
+		Now:     func() time.Time { return fixedTime },
+		NewID:   func() string { return "C15F841DD5" },
+	}, o
+}
+
+// peer is a client on the network.
+var peer = envelope.Connection{Proto: "TCP", RemoteIP: "192.0.2.7", RemotePort: "1234", RemoteHost: "client.example"}
+
+// start serves one session on a pipe and returns the client's end. The session is over when the test is.
+func start(t testing.TB, e *Engine, info envelope.Connection) net.Conn {
+	t.Helper()
+	client, server := net.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.Serve(t.Context(), server, info)
+	}()
+	t.Cleanup(func() { client.Close(); <-done })
+	return client
+}
+
+// with sets what the first line of a dialog asks for: "# with: maxsize=20 plaintext".
+func with(t *testing.T, e *Engine, info *envelope.Connection, script string) {
+	first, _, _ := strings.Cut(script, "\n")
+	words, ok := strings.CutPrefix(first, "# with: ")
+	if !ok {
+		return
+	}
+	for _, word := range strings.Fields(words) {
+		name, value, _ := strings.Cut(word, "=")
+		n, _ := strconv.Atoi(value)
+		switch name {
+		case "local":
+			*info = envelope.Connection{}
+		case "greet":
+			e.GreetDelay = 10 * time.Second
+		case "maxsize":
+			e.MaxSize = int64(n)
+		case "maxerrors":
+			e.MaxErrors = n
+		case "maxjunk":
+			e.MaxJunk = n
+		case "maxrcpt":
+			e.MaxRecipients = n
+		case "auth", "plaintext":
+			e.Auth = testAuth(name == "plaintext")
+		case "peer":
+			info.RemoteIP = value
+		default:
+			t.Fatalf("unknown setting %q", word)
+		}
+	}
+}
+
+// TestServerDialogs plays testdata/server/*.dialog.
+func TestServerDialogs(t *testing.T) {
+	files, _ := filepath.Glob("testdata/server/*.dialog")
+	if len(files) < 20 {
+		t.Fatalf("only %d dialogs", len(files))
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".dialog"), func(t *testing.T) {
+			script, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, _ := newTestEngine()
+			info := peer
+			with(t, e, &info, string(script))
+			mailtest.Dialog(t, start(t, e, info), string(script))
+		})
+	}
+}
+
+// testAuth knows alice with the password secret; broken has trouble.
+func testAuth(plaintext bool) *Authenticator {
+	return &Authenticator{
+		Mechanisms: []string{"PLAIN", "LOGIN"},
+		Plaintext:  plaintext,
+		Start: func(mechanism string, accepted func(string)) AuthExchange {
+			return &testExchange{login: mechanism == "LOGIN", accepted: accepted}
+		},
+	}
+}
+
+type testExchange struct {
+	login    bool
+	accepted func(string)
+	heard    []string
+}
+
+func (x *testExchange) Next(response []byte) ([]byte, bool, error) {
+	if response != nil {
+		x.heard = append(x.heard, string(response))
+	}
+	said := strings.Join(x.heard, "\x00")
+	switch {
+	case x.login && len(x.heard) == 0:
+		return []byte("Username:"), false, nil
+	case x.login && len(x.heard) == 1:
+		return []byte("Password:"), false, nil
+	case len(x.heard) == 0:
+		return nil, false, nil
+	case strings.Contains(said, "broken"):
+		return nil, false, errors.Join(status.Errorf(status.IO, "directory gone"))
+	case strings.TrimPrefix(said, "\x00") != "alice\x00secret":
+		return nil, false, status.Errorf(status.NoPerm, "wrong password")
+	}
+	x.accepted("alice@joursoir.net")
+	return nil, true, nil
+}
+
+// testTLS is a pair for smtp.joursoir.net and the pool that trusts it.
+func testTLS(t testing.TB) (*tls.Config, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"smtp.joursoir.net"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	pool.AddCert(leaf)
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
+}
+
+// What the handler gets is the message as it was sent, in LF form, with the trace on top and the envelope complete.
+func TestMessage(t *testing.T) {
+	e, o := newTestEngine()
+	mailtest.Dialog(t, start(t, e, peer), `
+		<- 220 ...
+		-> HELO client.example
+		<- 250 ...
+		-> MAIL FROM:<a@b.example>
+		<- 250 ...
+		-> RCPT TO:<@relay.example:chat@joursoir.net>
+		<- 250 ...
+		-> DATA
+		<- 354 ...
+		-> Subject: hello
+		->
+		-> ..one
+		-> ...two
+		=> \xff\t last
+		->
+		-> .
+		<- 250 ...
+		-> QUIT
+		<- 221 ...
+		<- EOF`)
+	m := o.one(t)
+	want := "Received: from client.example (client.example [192.0.2.7])\n" +
+		"\tby smtp.joursoir.net with SMTP id C15F841DD5\n" +
+		"\tfor <chat@joursoir.net>; Tue, 24 Nov 2026 05:40:00 +0000\n" +
+		"Subject: hello\n\n.one\n..two\n\xff\t last\n"
+	if m.text != want {
+		t.Errorf("got %q\nwant %q", m.text, want)
+	}
+	if m.env.Sender.String() != "a@b.example" || m.env.Conn.Helo != "client.example" || m.env.Conn.RemoteIP != "192.0.2.7" {
+		t.Errorf("got envelope %+v", m.env)
+	}
+}
+
+// The ESMTP facts reach the handler; NOTIFY stands beside its recipient.
+func TestEnvelopeFacts(t *testing.T) {
+	e, o := newTestEngine()
+	c := start(t, e, peer)
+	r := newReader(t, c)
+	r.say("220", "")
+	r.say("250", "EHLO client.example\r\n")
+	r.say("250", "MAIL FROM:<\u00fc@b.example> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=QQ+2B1\r\n")
+	r.say("250", "RCPT TO:<chat@joursoir.net>\r\n")
+	r.say("250", "RCPT TO:<postmaster> NOTIFY=failure,delay\r\n")
+	r.say("250", "RCPT TO:<\u00fc@many.example>\r\n")
+	r.say("354", "DATA\r\n")
+	r.say("250", "x\r\n.\r\n")
+	m := o.one(t)
+	if m.env.Body != "8BITMIME" || !m.env.SMTPUTF8 || m.env.Ret != "HDRS" || m.env.EnvID != "QQ+2B1" {
+		t.Errorf("got envelope %+v", m.env)
+	}
+	if got := strings.Join(m.env.Notify, "|"); got != "|FAILURE,DELAY|" {
+		t.Errorf("got NOTIFY %q", got)
+	}
+	if got := m.env.Recipients[1].String(); got != "postmaster@joursoir.net" {
+		t.Errorf("got postmaster %q", got)
+	}
+	if !strings.Contains(m.text, "with UTF8SMTP id C15F841DD5; Tue, 24") {
+		t.Errorf("got %q", m.text)
+	}
+}
+
+// reader is a client that needs no script: it sends and returns the reply, whose code must be as wanted.
+type reader struct {
+	t testing.TB
+	c net.Conn
+	b [4096]byte
+}
+
+func newReader(t testing.TB, c net.Conn) *reader { return &reader{t: t, c: c} }
+
+func (r *reader) say(want, text string) string {
+	r.t.Helper()
+	r.c.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(r.c, text); err != nil {
+		r.t.Fatalf("send %.60q: %v", text, err)
+	}
+	n, err := r.c.Read(r.b[:])
+	got := string(r.b[:n])
+	if err != nil || !strings.HasPrefix(got, want) {
+		r.t.Fatalf("after %.60q: got %q, %v, want %s", text, got, err, want)
+	}
+	return got
+}
+
+// RFC 5321 section 4.5.3.1.10: what is over a limit is refused for now, what was accepted stays.
+func TestRecipientsLimits(t *testing.T) {
+	e, o := newTestEngine()
+	e.MaxErrors = 10
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "HELO client.example\r\n")
+	r.say("250", "MAIL FROM:<>\r\n")
+	local := strings.Repeat("x", 60)
+	size, n := 0, 0
+	for {
+		rcpt := local + strconv.Itoa(1000+n) + "@" + strings.Repeat("a.", 60) + "many.example"
+		if size+len(rcpt)+1 > envelope.MaxRecipients {
+			r.say("452", "RCPT TO:<"+local+"@"+strings.Repeat("a.", 60)+"many.example>\r\n")
+			break
+		}
+		// The test's handler accepts the whole of many.example only.
+		rcpt = local + strconv.Itoa(1000+n) + "@many.example"
+		r.say("250", "RCPT TO:<"+rcpt+">\r\n")
+		size += len(rcpt) + 1
+		if n++; n == DefaultMaxRecipients {
+			r.say("452", "RCPT TO:<"+rcpt+">\r\n")
+			break
+		}
+	}
+	r.say("354", "DATA\r\n")
+	r.say("250", ".\r\n")
+	if got := len(o.one(t).env.Recipients); got != n {
+		t.Errorf("got %d recipients, want %d", got, n)
+	}
+}
+
+func TestLongLines(t *testing.T) {
+	e, _ := newTestEngine()
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "NOOP "+strings.Repeat("x", 505)+"\r\n")
+	r.say("500 5.5.2", "NOOP "+strings.Repeat("x", 506)+"\r\n")
+	r.say("500 5.5.2", strings.Repeat("x", 100_000)+"\r\n")
+	r.say("250", "EHLO client.example\r\n")
+	r.say("553 5.1", "MAIL FROM:<"+strings.Repeat("x", 600)+"@b.example>\r\n")
+	r.say("500 5.5.2", "MAIL FROM:<a@b.example> ENVID="+strings.Repeat("x", 3000)+"\r\n")
+	r.say("250", "MAIL FROM:<a@b.example> AUTH="+strings.Repeat("x", 490)+"\r\n")
+}
+
+// writes counts what a connection writes.
+type writes struct {
+	net.Conn
+	n int
+}
+
+func (w *writes) Write(b []byte) (int, error) { w.n++; return w.Conn.Write(b) }
+
+// The replies to a group of commands leave in one write.
+func TestRepliesLeaveTogether(t *testing.T) {
+	e, _ := newTestEngine()
+	client, server := net.Pipe()
+	w := &writes{Conn: server}
+	done := make(chan struct{})
+	go func() { e.Serve(t.Context(), w, peer); close(done) }()
+	mailtest.Dialog(t, client, `
+		<- 220 ...
+		-> EHLO client.example
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250-
+		<~ ^250 CHUNKING
+		=> MAIL FROM:<>\r\nRCPT TO:<no@joursoir.net>\r\nRCPT TO:<chat@joursoir.net>\r\nDATA\r\n
+		<- 250 ...
+		<- 550 ...
+		<- 250 ...
+		<- 354 ...
+		=> x\r\n.\r\nQUIT\r\n
+		<- 250 ...
+		<- 221 ...
+		<- EOF`)
+	<-done
+	if w.n != 4 {
+		t.Errorf("got %d writes, want 4: banner, EHLO, the group, the end", w.n)
+	}
+}
+
+// One line of the log says what became of a message, under the id that the client and the message have.
+func TestLog(t *testing.T) {
+	e, _ := newTestEngine()
+	var log bytes.Buffer
+	e.Log = slog.New(slog.NewTextHandler(&log, nil))
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "HELO client.example\r\n")
+	r.say("250", "MAIL FROM:<a@b.example>\r\n")
+	r.say("550", "RCPT TO:<no@joursoir.net>\r\n")
+	r.say("250", "RCPT TO:<chat@joursoir.net>\r\n")
+	r.say("354", "DATA\r\n")
+	r.say("250", "x: y\r\n.\r\n")
+	r.say("221", "QUIT\r\n")
+	for _, want := range []string{
+		`msg="recipient refused" sid=C15F841DD5 peer=192.0.2.7 from=a@b.example rcpt=no@joursoir.net status="550 5.1.1 `,
+		`msg=message sid=C15F841DD5 id=C15F841DD5 peer=192.0.2.7 from=a@b.example rcpt=chat@joursoir.net size=5 status="250 2.0.0" took=`,
+	} {
+		if n := strings.Count(log.String(), want); n != 1 {
+			t.Errorf("%q is in the log %d times:\n%s", want, n, log.String())
+		}
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	e, o := newTestEngine()
+	info := peer
+	info.RemoteIP = "192.0.2.66"
+	mailtest.Dialog(t, start(t, e, info), "<- 554 5.7.1 go away\n<- EOF")
+	if o.reset == 0 {
+		t.Error("the handler was not told of the end")
+	}
+}
+
+func TestSenderRefused(t *testing.T) {
+	e, _ := newTestEngine()
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "HELO client.example\r\n")
+	r.say("550 5.7.1 no mail from there", "MAIL FROM:<a@bad.example>\r\n")
+	r.say("503", "RCPT TO:<chat@joursoir.net>\r\n")
+	r.say("250", "MAIL FROM:<a@good.example>\r\n")
+}
+
+// The transcript shows the session and no secret.
+func TestServerTrace(t *testing.T) {
+	e, _ := newTestEngine()
+	e.Auth = testAuth(true)
+	var trace bytes.Buffer
+	e.Trace = &trace
+	client, server := net.Pipe()
+	done := make(chan struct{})
+	go func() { e.Serve(t.Context(), server, peer); close(done) }()
+	r := newReader(t, client)
+	r.say("220", "")
+	r.say("250", "EHLO client.example\r\n")
+	r.say("334", "AUTH PLAIN\r\n")
+	r.say("235", "AGFsaWNlAHNlY3JldA==\r\n")
+	r.say("221", "QUIT\r\n")
+	<-done
+	got := trace.String()
+	for _, want := range []string{"<- 220 smtp.joursoir.net ESMTP\n", "-> EHLO client.example\n", "-> AUTH PLAIN\n", "-> QUIT\n<- 221 2.0.0 Bye\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "AGFs") {
+		t.Errorf("a secret is in\n%s", got)
+	}
+}
