@@ -242,7 +242,10 @@ func TestStop(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
-			run := Command{Args: []string{"/bin/sh", "-c", c.script}, Stdout: writerFunc(func([]byte) { cancel() }), grace: time.Second}
+			run := Command{Args: []string{"/bin/sh", "-c", c.script}, Stdout: writerFunc(func([]byte) { cancel() }), grace: time.Minute}
+			if name == "ignores it" {
+				run.grace = 100 * time.Millisecond
+			}
 			err := run.Run(ctx, mail(""), letter(t, "bob@example.net"))
 			switch {
 			case c.class == status.Success && err != nil:

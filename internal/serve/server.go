@@ -28,11 +28,12 @@ type server struct {
 	handle   func(context.Context, *Conn)
 	notify   func(state string)
 	gate     gate
-	stopping chan struct{}
 	refusals chan struct{}
 	wg       sync.WaitGroup
 
-	handlers context.Context // what handlers get
+	stopping context.Context // ends when the drain begins
+	stop     context.CancelFunc
+	handlers context.Context // what handlers get; ends when the drain ends
 	cancel   context.CancelFunc
 
 	mu   sync.Mutex
@@ -42,21 +43,23 @@ type server struct {
 }
 
 func newServer(o Options, h func(context.Context, *Conn)) *server {
-	return &server{
+	s := &server{
 		o:        o,
 		handle:   h,
 		notify:   func(string) {},
 		gate:     gate{max: o.MaxConns, maxPer: o.MaxPerAddress},
-		stopping: make(chan struct{}),
 		refusals: make(chan struct{}, refuseAtOnce),
 		open:     make(map[net.Conn]bool),
 	}
+	s.stopping, s.stop = context.WithCancel(context.Background())
+	return s
 }
 
 // run serves ends until ctx is cancelled or, without listeners, until all connections are done.
 func (s *server) run(ctx context.Context, ends sources) error {
 	s.handlers, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer s.cancel()
+	defer s.stop()
 	s.announce(ends.listeners)
 	drain := s.o.Drain
 	for _, l := range ends.listeners {
@@ -107,7 +110,7 @@ func (s *server) drain(listeners []endpoint, done <-chan struct{}, wait time.Dur
 	for _, l := range listeners {
 		l.Close()
 	}
-	close(s.stopping)
+	s.stop()
 	if ended(done, wait) {
 		return nil
 	}
@@ -173,7 +176,7 @@ func (s *server) session(a arrival) {
 	defer leave()
 	s.track(a.conn, true)
 	defer s.track(a.conn, false)
-	c := &Conn{Conn: a.conn, Name: a.name, Info: describe(a.conn, a.environ), Stopping: s.stopping}
+	c := &Conn{Conn: a.conn, Name: a.name, Info: describe(a.conn, a.environ), Stopping: s.stopping.Done()}
 	if trusted(c.Info.RemoteIP, s.o.ProxyFrom) {
 		if err := readProxyHeader(c); err != nil {
 			a.conn.Close()
@@ -222,6 +225,7 @@ func (s *server) refuse(c net.Conn, why string) {
 		defer func() { <-s.refusals }()
 		defer c.Close()
 		c.SetDeadline(time.Now().Add(refuseTime))
+		defer context.AfterFunc(s.stopping, func() { c.SetDeadline(time.Now()) })()
 		if _, err := c.Write(s.o.Busy); err != nil {
 			return
 		}
