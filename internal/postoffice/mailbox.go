@@ -28,7 +28,7 @@ type Mailbox struct {
 // Lookup finds the mailbox for an address. The local part is folded to lower case and NFC. Tried in turn:
 // the name itself; the longest mailbox before a '+', or before a '-' where the mailbox has a
 // .qmail-EXT for it; the domain's catch-all. A bare postmaster (RFC 5321 section 4.5.1) is the postmaster
-// of the first domain that has one.
+// of the first domain that has one, or else the first catch-all.
 //
 // The error is a *status.Error: 550 5.1.2 wrapping ErrNotLocal when the domain is not here, 550 5.1.1 when
 // the user is not, and a temporary one for whatever is wrong with the office.
@@ -67,8 +67,16 @@ func (o *Office) postmaster(a envelope.Address) (*Mailbox, error) {
 		return nil, noUser(a)
 	}
 	for _, d := range domains {
-		m, err := o.find(a, d, local)
-		if err == nil || !IsNoUser(err) {
+		if path, err := o.user(d, local); !errors.Is(err, fs.ErrNotExist) {
+			if err != nil {
+				return nil, err
+			}
+			return o.open(path, 0, "")
+		}
+	}
+	for _, d := range domains {
+		m, err := o.catchAll(d, local)
+		if !errors.Is(err, fs.ErrNotExist) {
 			return m, err
 		}
 	}
