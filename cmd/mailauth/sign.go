@@ -31,7 +31,7 @@ func newSign() *cobra.Command {
 		Short: "Sign a message",
 		Long:  "Sign puts a DKIM-Signature field on top of the message on standard input.",
 		Example: "  mailauth sign -d example.org -s mail -k mail.key <message\n" +
-			"  mailauth sign -d example.org -s mail -k mail.key -- smtpsend --queue /srv/mail/queue",
+			"  mailauth sign -d example.org -s mail -k mail.key -- smtpsend -f alice@example.org bob@example.net <message",
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := cmd.Flags()

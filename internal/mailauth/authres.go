@@ -368,13 +368,11 @@ func isPlain(c byte) bool { return isToken(c) && c < 0x80 || c == '@' }
 // clean makes a value fit to stand in one line.
 func clean(s string) string {
 	if len(s) > maxValue {
-		s = s[:maxValue]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		end := maxValue
+		for end > maxValue-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
 		}
-		if r, _ := utf8.DecodeLastRuneInString(s); r == utf8.RuneError && len(s) > 0 {
-			s = s[:len(s)-1]
-		}
+		s = s[:end]
 	}
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r >= 0x7F && r < 0xA0 || r == utf8.RuneError {

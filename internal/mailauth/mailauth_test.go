@@ -258,6 +258,8 @@ func FuzzAuthRes(f *testing.F) {
 	f.Add("example.org 1; dkim=pass (x) reason=\"a\\\"b\" header.d=e.f header.i=\"q q\"@e.f; spf=none")
 	f.Add("a;b=c d.e=\x00\xff")
 	f.Add("\"\"; none")
+	f.Add(strings.Repeat("\xb8", maxValue+1))
+	f.Add(strings.Repeat("x", maxValue-1) + "\u00fc")
 	f.Fuzz(func(t *testing.T, s string) {
 		a, err := ParseAuthRes(s)
 		if err != nil {
