@@ -70,7 +70,7 @@ func (d *Dir) tryLock(name string) (*uidLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = fmt.Fprintf(f, "%d:%s", os.Getpid(), lockHost())
+	_, err = f.WriteString(lockText())
 	info, serr := f.Stat()
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -80,6 +80,9 @@ func (d *Dir) tryLock(name string) (*uidLock, error) {
 	}
 	return &uidLock{d, name, info}, nil
 }
+
+// lockText is what Dovecot writes too.
+func lockText() string { return fmt.Sprintf("%d:%s", os.Getpid(), lockHost()) }
 
 func lockHost() string {
 	host, err := os.Hostname()
@@ -120,7 +123,7 @@ func (d *Dir) breakLock(name string, now time.Time) bool {
 	if d.root.Rename(name, aside) != nil {
 		return true
 	}
-	if moved, err := d.root.Lstat(aside); err == nil && !os.SameFile(info, moved) {
+	if moved, err := d.root.Lstat(aside); err == nil && !sameLock(info, moved) {
 		d.root.Link(aside, name)
 	}
 	d.root.Remove(aside)
@@ -137,13 +140,18 @@ func processAlive(pid int) bool {
 	return err == nil || !errors.Is(err, os.ErrProcessDone) && !errors.Is(err, syscall.ESRCH)
 }
 
+// sameLock compares times too: a new file may get the number of the one that was removed.
+func sameLock(a, b fs.FileInfo) bool { return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) }
+
 // check fails when the lock was taken away, as from a process that was stopped for minutes.
 func (l *uidLock) check() error {
 	info, err := l.dir.root.Lstat(l.name)
-	if err != nil || !os.SameFile(info, l.info) {
-		return errors.New("the lock was taken away")
+	if err == nil && sameLock(info, l.info) {
+		if text, err := l.dir.root.ReadFile(l.name); err == nil && string(text) == lockText() {
+			return nil
+		}
 	}
-	return nil
+	return errors.New("the lock was taken away")
 }
 
 func (l *uidLock) release() {
