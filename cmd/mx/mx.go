@@ -52,6 +52,7 @@ they are read from standard input, one a line.`,
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "give up on a domain after `DURATION`")
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
 	newResolver := dnsflags.Flags(cmd)
+	cmd.MarkFlagsMutuallyExclusive("resolver", "zone")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if o.timeout <= 0 {
 			return cli.Usagef("time-out %v is not positive", o.timeout)

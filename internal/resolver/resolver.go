@@ -30,13 +30,14 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Options says where answers come from. At most one of Server and ZoneFile may
-// be set; with neither the servers of /etc/resolv.conf are asked in order.
+// Options says where answers come from: a zone file, else one server, else the
+// servers of /etc/resolv.conf in order.
 type Options struct {
 	// Server is HOST:PORT, HOST (port 53) or [IPV6]:PORT. Naming a server
 	// means trusting it, its word on DNSSEC included.
 	Server string
-	// ZoneFile names a master file that then is the whole DNS; see Zone.
+	// ZoneFile names a master file that then is the whole DNS; see Zone. Server
+	// is not looked at.
 	ZoneFile string
 	// Timeout is how long one server is waited for at each try. Zero: what
 	// resolv.conf says, else five seconds.
@@ -68,10 +69,7 @@ func New(o Options) (*Resolver, error) {
 	if o.Timeout < 0 {
 		return nil, fmt.Errorf("resolver time-out %v is negative", o.Timeout)
 	}
-	switch {
-	case o.Server != "" && o.ZoneFile != "":
-		return nil, errors.New("a resolver and a zone file exclude each other")
-	case o.ZoneFile != "":
+	if o.ZoneFile != "" {
 		z, err := LoadZone(o.ZoneFile)
 		if err != nil {
 			return nil, err

@@ -294,7 +294,6 @@ func TestLargeAnswer(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for _, o := range []resolver.Options{
-		{Server: "127.0.0.1:53", ZoneFile: "zone"},
 		{Server: "127.0.0.1:dns"},
 		{Server: "127.0.0.1:0"},
 		{Server: "127.0.0.1:65536"},

@@ -13,7 +13,7 @@ import (
 
 const (
 	maxZoneBytes   = 16 << 20
-	maxZoneRecords = 200_000
+	maxZoneRecords = 50_000
 	// zoneTTL is the time to live of records for which the file gives none.
 	zoneTTL = 300
 	// maxZoneHops ends a CNAME loop inside a zone. It lets a chain grow longer

@@ -185,8 +185,7 @@ func TestParseZoneRefuses(t *testing.T) {
 		{"bad name", ";! servfail a..org", "directive name"},
 		{"bad type", ";! servfail a.org MXX", "unknown record type"},
 		{"type at secure", ";! secure a.org MX", "takes no type"},
-		{"too many", "$GENERATE 1-65535 a$.x. A 192.0.2.1\n$GENERATE 1-65535 b$.x. A 192.0.2.1\n" +
-			"$GENERATE 1-65535 c$.x. A 192.0.2.1\n$GENERATE 1-65535 d$.x. A 192.0.2.1\n", "more than"},
+		{"too many", "$GENERATE 1-60000 a$.x. A 192.0.2.1", "more than 50000 records"},
 		{"too long", strings.Repeat(";", maxZoneBytes+1), "more than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
