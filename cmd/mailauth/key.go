@@ -44,8 +44,9 @@ type keygenOptions struct {
 func newKeygen() *cobra.Command {
 	var o keygenOptions
 	cmd := &cobra.Command{
-		Use:   "keygen --domain DOMAIN --selector NAME --out FILE [FLAGS]",
-		Short: "Make a key and print its DNS record",
+		Use:                   "keygen --domain DOMAIN --selector NAME --out FILE [FLAGS]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Make a key and print its DNS record",
 		Long: "Keygen writes a new private key to a file and prints the TXT record that publishes its\n" +
 			"public half, as a line for a zone file.",
 		Example: "  mailauth keygen -d example.org -s mail -o mail.key >>example.org.zone",

@@ -18,8 +18,9 @@ func main() { os.Exit(cli.Main(newCommand())) }
 
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "mailauth COMMAND",
-		Short: "Check and make the signatures of a message",
+		Use:                   "mailauth COMMAND",
+		DisableFlagsInUseLine: true,
+		Short:                 "Check and make the signatures of a message",
 		Long: "Mailauth takes a message on standard input, checks or signs it, and passes it on: to standard\n" +
 			"output, or to the program after -- with the envelope it was given (mailpipe(7)).",
 		Example: "  mailauth verify <message\n" +

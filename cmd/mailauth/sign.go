@@ -27,9 +27,10 @@ const maxKeyFile = 64 << 10
 func newSign() *cobra.Command {
 	var o signOptions
 	cmd := &cobra.Command{
-		Use:   "sign --domain DOMAIN --selector NAME --key FILE [FLAGS] [-- PROGRAM ARG...]",
-		Short: "Sign a message",
-		Long:  "Sign puts a DKIM-Signature field on top of the message on standard input.",
+		Use:                   "sign --domain DOMAIN --selector NAME --key FILE [FLAGS] [-- PROGRAM ARG...]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Sign a message",
+		Long:                  "Sign puts a DKIM-Signature field on top of the message on standard input.",
 		Example: "  mailauth sign -d example.org -s mail -k mail.key <message\n" +
 			"  mailauth sign -d example.org -s mail -k mail.key -- smtpsend -f alice@example.org bob@example.net <message",
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },

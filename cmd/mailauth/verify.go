@@ -28,8 +28,9 @@ type verifyOptions struct {
 func newVerify() *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify [FLAGS] [-- PROGRAM ARG...]",
-		Short: "Check a message and put the results on top",
+		Use:                   "verify [FLAGS] [-- PROGRAM ARG...]",
+		DisableFlagsInUseLine: true,
+		Short:                 "Check a message and put the results on top",
 		Long: "Verify checks the DKIM signatures of the message on standard input, puts an\n" +
 			"Authentication-Results field on top of it, and takes out the fields that only pretend to be ours.",
 		Example: "  mailauth verify --authserv-id mx.example.org <message\n" +

@@ -53,7 +53,7 @@ type bodyForm struct {
 // Verify checks the signatures of a message, from the top of its header down,
 // and returns one result for each (RFC 6376 section 6.1). Signatures beyond
 // MaxSignatures are neutral, unseen. An error means that the message could not
-// be read, not that it is bad.
+// be read or ctx was cancelled, not that the message is bad.
 func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result, error) {
 	header, err := m.Header()
 	if err != nil {
@@ -80,6 +80,9 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 		checks = append(checks, begin(&results[i], raw[i]))
 	}
 	fetchKeys(ctx, checks, o)
+	if err := ctx.Err(); err != nil {
+		return nil, err // nobody waits for results any more
+	}
 	if err := hashBody(m, header.Size, checks); err != nil {
 		return nil, err
 	}
