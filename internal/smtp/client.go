@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -126,7 +127,7 @@ func (c *Client) hello(ctx context.Context) error {
 	if name == "" {
 		name = literal(c.raw.LocalAddr())
 	}
-	if !sayable(name) {
+	if !ValidName(name) {
 		return status.Errorf(status.Config, "our own name %q cannot be said in EHLO", name)
 	}
 	if c.o.LMTP {
@@ -284,6 +285,8 @@ func (c *Client) fail(ctx context.Context, err error) error {
 		err = fmt.Errorf("given up: %w", context.DeadlineExceeded)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		err = fmt.Errorf("the server does not answer: %w", err)
+	case errors.Is(err, io.EOF):
+		err = fmt.Errorf("the server closed the connection: %w", err)
 	}
 	c.broken = status.Errorf(status.TempFail, "%w", err).WithReply(451, "4.4.2")
 	c.conn.Close()
@@ -333,7 +336,7 @@ func literal(a net.Addr) string {
 	}
 }
 
-// sayable says whether s is one word of the characters a domain or an address literal has.
-func sayable(s string) bool {
+// ValidName says whether s can be said in EHLO: one word of the characters a domain or an address literal has.
+func ValidName(s string) bool {
 	return s != "" && len(s) <= 255 && strings.Trim(strings.ToLower(s), "abcdefghijklmnopqrstuvwxyz0123456789-._:[]") == ""
 }

@@ -4,8 +4,16 @@ import (
 	"bytes"
 	"io"
 
+	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
+
+// Check says whether a message can be sent at all: a bare CR or a NUL is a permanent *status.Error, 554 5.6.0. Send checks
+// it too; this is for saying so before there is a server.
+func Check(m *message.Message) error {
+	_, err := scan(m.Reader())
+	return err
+}
 
 // content is what must be known of a message before the first command is sent for it.
 type content struct {

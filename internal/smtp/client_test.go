@@ -238,7 +238,7 @@ func TestSend(t *testing.T) {
 			-> 250
 			<- RCPT TO:<b@b.example>
 			-> 550 5.1.1 no
-			<- RCPT TO:<c@b.example>`, "D 550 5.1.1 no\nZ 451 4.4.2 read reply: EOF\n"},
+			<- RCPT TO:<c@b.example>`, "D 550 5.1.1 no\nZ 451 4.4.2 the server closed the connection: read reply: EOF\n"},
 		{"the connection ends after the final dot", Options{}, []string{"b@b.example"}, "x", hello + `
 			<- MAIL FROM:<a@a.example>
 			-> 250
@@ -247,7 +247,7 @@ func TestSend(t *testing.T) {
 			<- DATA
 			-> 354
 			<- x
-			<- .`, "Z 451 4.4.2 connection lost after the end of the message, which may have been taken: read reply: EOF\n"},
+			<- .`, "Z 451 4.4.2 connection lost after the end of the message, which may have been taken: the server closed the connection: read reply: EOF\n"},
 		{"message refused at its end", Options{}, []string{"b@b.example", "c@b.example"}, "x", hello + `
 			<- MAIL FROM:<a@a.example>
 			-> 250
@@ -373,7 +373,7 @@ func TestSend(t *testing.T) {
 			-> 354
 			<- x
 			<- .
-			-> 250 one`, "K 250 one\nZ 451 4.4.2 connection lost after the end of the message, which may have been taken: read reply: EOF\n"},
+			-> 250 one`, "K 250 one\nZ 451 4.4.2 connection lost after the end of the message, which may have been taken: the server closed the connection: read reply: EOF\n"},
 		{"LMTP: LHLO refused is no reason for HELO", Options{LMTP: true}, []string{"b@b.example"}, "x", `
 			-> 220 mx.example
 			<- LHLO me.example
@@ -749,7 +749,7 @@ func TestLiteral(t *testing.T) {
 		{"@", "localhost"},
 	}
 	for _, tt := range tests {
-		if got := literal(address(tt.addr)); got != tt.want || !sayable(got) {
+		if got := literal(address(tt.addr)); got != tt.want || !ValidName(got) {
 			t.Errorf("%s: got %q, want %q", tt.addr, got, tt.want)
 		}
 	}

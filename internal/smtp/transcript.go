@@ -104,7 +104,6 @@ func (t *Transcript) TLS(s tls.ConnectionState) {
 	defer t.mu.Unlock()
 	t.flush()
 	t.print("== ", tls.VersionName(s.Version)+" "+tls.CipherSuiteName(s.CipherSuite))
-	t.awaited, t.mode, t.held = nil, modeCommand, nil
 }
 
 // Remark adds a line of our own: "== text".
@@ -117,7 +116,8 @@ func (t *Transcript) Remark(format string, a ...any) {
 	t.print("== ", fmt.Sprintf(format, a...))
 }
 
-// Flush writes lines and message data that have begun and not ended.
+// Flush writes lines and message data that have begun and not ended, and forgets the session: closing the connection
+// does it, so that one transcript can tell of several connections, one after the other.
 func (t *Transcript) Flush() {
 	if t == nil {
 		return
@@ -142,6 +142,7 @@ func (t *Transcript) flush() {
 		t.print("<- ", t.reply.take())
 	}
 	t.command, t.mode, t.held, t.lost = lineBuffer{}, modeCommand, nil, 0
+	t.awaited, t.lmtp, t.taken = nil, false, 0
 }
 
 func (t *Transcript) print(mark, line string) {
