@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -246,7 +247,7 @@ func address(rr dns.RR) (netip.Addr, bool) {
 // came twice.
 func lookup[T any](ctx context.Context, r *Resolver, name string, qtype uint16, convert func(dns.RR) (T, bool)) (Answer[T], error) {
 	s, err := r.resolve(ctx, name, qtype)
-	a := Answer[T]{Name: s.name, Chain: s.chain, Authentic: s.authentic, TTL: s.ttl}
+	a := Answer[T]{Name: s.name, Chain: slices.Clone(s.chain), Authentic: s.authentic, TTL: s.ttl}
 	if err != nil {
 		return a, err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxZoneBytes   = 16 << 20
+	maxZoneBytes   = 4 << 20
 	maxZoneRecords = 50_000
 	// zoneTTL is the time to live of records for which the file gives none.
 	zoneTTL = 300
@@ -57,7 +57,7 @@ type fault struct {
 	types []uint16
 }
 
-// LoadZone reads a zone from a file of at most 16 MiB.
+// LoadZone reads a zone from a file of at most 4 MiB.
 func LoadZone(path string) (*Zone, error) {
 	f, err := os.Open(path)
 	if err != nil {
