@@ -47,6 +47,27 @@ func play(t *testing.T, in []byte, cut func(int) int) (answers string, mails []m
 	return c.out.String(), o.mails
 }
 
+// A session that is cut at any byte delivers what was complete then, and nothing else.
+func TestEveryPrefix(t *testing.T) {
+	const session = "EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<chat@joursoir.net>\r\nDATA\r\nSubject: one\r\n\r\n..\r\n.\r\n" +
+		"MAIL FROM:<>\r\nRCPT TO:<chat@joursoir.net>\r\nBDAT 8\r\nSubject:BDAT 6 LAST\r\n two\r\nQUIT\r\n"
+	first := strings.Index(session, "\r\n.\r\n") + 5
+	second := strings.Index(session, "QUIT")
+	for n := range len(session) + 1 {
+		answers, mails := play(t, []byte(session[:n]), func(left int) int { return left })
+		want := 0
+		if n >= first {
+			want++
+		}
+		if n >= second {
+			want++
+		}
+		if got := strings.Count(answers, "Ok: queued as"); len(mails) != want || got != want {
+			t.Errorf("after %q: %d messages taken, %d acknowledged, want %d", session[:n], len(mails), got, want)
+		}
+	}
+}
+
 var replyLineForm = regexp.MustCompile(`^[2345]\d\d[ -][ -~\x{80}-\x{10ffff}]*$`)
 
 // FuzzServer: whatever is said, in whatever pieces, the answers are the same, each is a reply of RFC 5321 section 4.2, and no

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"pennypost/internal/delivery"
+	"pennypost/internal/envelope"
+	"pennypost/internal/handoff"
+	"pennypost/internal/message"
+	"pennypost/internal/policy"
+	"pennypost/internal/postoffice"
+	"pennypost/internal/smtp"
+)
+
+// commandDeadline bounds the command. It is below the 10 minutes a client waits for the reply to its final dot (RFC 5321
+// section 4.5.3.2.6), so that a slow command does not make it send the message again.
+const commandDeadline = 9 * time.Minute
+
+// handler asks the office and the policy, and hands messages on.
+type handler struct {
+	office  *postoffice.Office
+	name    string
+	command []string // none: deliver into the office in this process
+	maxHops int
+}
+
+func (h *handler) Connect(context.Context, *smtp.Facts) error { return nil }
+
+func (h *handler) Mail(context.Context, *smtp.Facts, *smtp.Mail) error { return nil }
+
+// Rcpt asks the office at once, so that nothing is accepted that must be bounced later.
+func (h *handler) Rcpt(_ context.Context, f *smtp.Facts, r *smtp.Recipient) error {
+	said := r.Address
+	box, err := h.lookup(said)
+	if err == nil {
+		if said.Domain == "" {
+			r.Address = box.Address
+		}
+		box.Close()
+	}
+	return policy.Recipient{
+		Address:  said,
+		Local:    !errors.Is(err, postoffice.ErrNotLocal),
+		Lookup:   err,
+		User:     f.Envelope.Conn.AuthUser,
+		MayRelay: len(h.command) > 0,
+	}.Accept()
+}
+
+// lookup finds a mailbox. A postmaster without domain is first looked for in the domains of this host's name.
+func (h *handler) lookup(a envelope.Address) (*postoffice.Mailbox, error) {
+	if a.Domain == "" {
+		for _, p := range policy.Postmasters(h.name) {
+			if box, err := h.office.Lookup(p); err == nil {
+				return box, nil
+			}
+		}
+	}
+	return h.office.Lookup(a)
+}
+
+// Data counts hops and hands the message on. The first Received field is our own.
+func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
+	header, err := m.Header()
+	if err != nil {
+		return err
+	}
+	if err := policy.Hops(len(header.All("Received"))-1, h.maxHops); err != nil {
+		return err
+	}
+	if len(h.command) == 0 {
+		return delivery.Deliver(ctx, h.office, m, f.Envelope, delivery.Options{})
+	}
+	return handoff.Command{Args: h.command, Deadline: commandDeadline}.Run(ctx, m, f.Envelope)
+}
+
+func (h *handler) Reset(*smtp.Facts) {}

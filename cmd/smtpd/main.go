@@ -1,0 +1,143 @@
+// Smtpd speaks SMTP on one connection or on listening sockets and hands each message on; see smtpd(8).
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pennypost/internal/cli"
+	"pennypost/internal/cli/listen"
+	"pennypost/internal/cli/office"
+	"pennypost/internal/cli/passwd"
+	"pennypost/internal/postoffice"
+	"pennypost/internal/serve"
+	"pennypost/internal/smtp"
+)
+
+func main() { os.Exit(cli.Main(newCommand())) }
+
+// options are the flags.
+type options struct {
+	office    func() (*postoffice.Office, error)
+	serve     *serve.Options
+	name      string
+	cert, key string
+	plaintext bool
+	maxSize   int64
+	maxRcpt   int
+	maxHops   int
+	greet     time.Duration
+	timeout   time.Duration
+	total     time.Duration
+	verbose   bool
+	command   []string
+}
+
+func newCommand() *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:   "smtpd --office DIR [-- COMMAND ARG...]",
+		Short: "Receive mail by SMTP",
+		Long: "Smtpd speaks SMTP on standard input and output, or listens, and puts each message into the mailboxes of a\n" +
+			"post office, or hands it to COMMAND by the rules of mailpipe(7).",
+		Example: "  smtpd --office /srv/mail --listen :25\n" +
+			"  tcpserver -HR 0 25 smtpd --office /srv/mail -- mailauth verify -- deliver --office /srv/mail",
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 && cmd.ArgsLenAtDash() != 0 {
+				return cli.Usagef("unexpected argument %q; a command stands after --", args[0])
+			}
+			o.command = args
+			return run(cmd, o)
+		},
+	}
+	o.office = office.Flag(cmd)
+	o.serve = listen.Flags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.name, "name", "", "call this host `HOST` (default the system's host name)")
+	f.StringVar(&o.cert, "cert", "", "certificate chain for STARTTLS in `FILE` (default the office's own pair)")
+	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
+	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS")
+	f.Int64Var(&o.maxSize, "max-size", smtp.DefaultMaxSize, "largest message, `OCTETS`")
+	f.IntVar(&o.maxRcpt, "max-rcpt", smtp.DefaultMaxRecipients, "most recipients of a message, `N`")
+	f.IntVar(&o.maxHops, "max-hops", 50, "refuse a message with `N` Received fields as looping")
+	f.DurationVar(&o.greet, "greet-delay", 0, "wait for `TIME` before the banner, for clients that talk too early")
+	f.DurationVar(&o.timeout, "timeout", smtp.DefaultCommandTimeout, "wait for a command for `TIME`")
+	f.DurationVar(&o.total, "total-timeout", smtp.DefaultTotalTimeout, "end a session after `TIME`")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
+	cmd.AddCommand(passwd.Command(o.office))
+	return cmd
+}
+
+// run serves until there are no more connections.
+func run(cmd *cobra.Command, o options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	off, err := o.office()
+	if err != nil {
+		return err
+	}
+	defer off.Close()
+	engine, err := newEngine(cmd, o, off)
+	if err != nil {
+		return err
+	}
+	o.serve.Busy = []byte("421 4.3.2 " + o.name + " Error: too many connections\r\n")
+	typed := terminal(os.Stdin)
+	return serve.Run(cmd.Context(), *o.serve, func(ctx context.Context, c *serve.Conn) {
+		e := *engine
+		e.Stopping = c.Stopping
+		var conn net.Conn = c
+		if typed && c.Local && c.Name == "" {
+			conn = &typedConn{Conn: c}
+		}
+		e.Serve(ctx, conn, c.Info)
+	})
+}
+
+// check refuses values that make no sense and fills in the host's name.
+func (o *options) check() error {
+	switch {
+	case o.maxSize <= 0 || o.maxRcpt <= 0 || o.maxHops <= 0:
+		return cli.Usagef("--max-size, --max-rcpt and --max-hops must be above 0")
+	case o.timeout <= 0 || o.total <= 0 || o.greet < 0:
+		return cli.Usagef("--timeout and --total-timeout must be above 0, --greet-delay not below")
+	case (o.cert == "") != (o.key == ""):
+		return cli.Usagef("--cert and --key go together")
+	}
+	if o.name == "" {
+		o.name, _ = os.Hostname()
+	}
+	if !validName(o.name) {
+		return cli.Usagef("%q cannot be the name of a host", o.name)
+	}
+	return nil
+}
+
+func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Engine, error) {
+	tlsConfig, err := newTLS(o, off)
+	if err != nil {
+		return nil, err
+	}
+	e := &smtp.Engine{
+		Name:           o.name,
+		Handler:        &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops},
+		TLS:            tlsConfig,
+		Auth:           newAuth(off, o.plaintext),
+		MaxSize:        o.maxSize,
+		MaxRecipients:  o.maxRcpt,
+		GreetDelay:     o.greet,
+		CommandTimeout: o.timeout,
+		TotalTimeout:   o.total,
+		Log:            cli.Logger(cmd),
+	}
+	if o.verbose {
+		e.Trace = cmd.ErrOrStderr()
+	}
+	return e, nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"pennypost/internal/postoffice"
+	"pennypost/internal/sasl"
+	"pennypost/internal/smtp"
+	"pennypost/internal/status"
+)
+
+// newTLS is the configuration for STARTTLS. Certificates are read for each handshake: a renewed one is used without a
+// restart, and a session without TLS costs nothing.
+func newTLS(o options, off *postoffice.Office) (*tls.Config, error) {
+	load := func() (tls.Certificate, error) { return off.Certificate(o.name) }
+	if o.cert != "" {
+		load = func() (tls.Certificate, error) { return tls.LoadX509KeyPair(o.cert, o.key) }
+		if _, err := load(); err != nil {
+			return nil, status.Errorf(status.Config, "read certificate %q and key %q: %w", o.cert, o.key, err)
+		}
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"smtp"}, // who asks for another protocol is at the wrong port
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			pair, err := load()
+			if err != nil {
+				return nil, fmt.Errorf("certificate: %w", err)
+			}
+			return &pair, nil
+		},
+	}, nil
+}
+
+// newAuth lets the users of the office log in; the name that counts is that of the mailbox.
+func newAuth(off *postoffice.Office, plaintext bool) *smtp.Authenticator {
+	return &smtp.Authenticator{
+		Mechanisms: sasl.Mechanisms(),
+		Plaintext:  plaintext,
+		Start: func(mechanism string, accepted func(string)) smtp.AuthExchange {
+			x, _ := sasl.NewServer(mechanism, func(user, password string) error {
+				box, err := off.Authenticate(user, password)
+				if err != nil {
+					return err
+				}
+				accepted(box.Address.String())
+				box.Close()
+				return nil
+			})
+			return x
+		},
+	}
+}
+
+// validName takes a domain name or an address literal.
+func validName(s string) bool {
+	if literal, ok := strings.CutPrefix(s, "["); ok {
+		ip, err := netip.ParseAddr(strings.TrimPrefix(strings.TrimSuffix(literal, "]"), "IPv6:"))
+		return err == nil && strings.HasSuffix(literal, "]") && ip.IsValid()
+	}
+	if s == "" || len(s) > 255 {
+		return false
+	}
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_') {
+			return false
+		}
+	}
+	return true
+}
