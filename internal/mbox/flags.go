@@ -261,3 +261,13 @@ func (j *inserted) ReadAt(p []byte, off int64) (n int, err error) {
 	more, err := j.rest.ReadAt(p[n:], off+int64(n)-j.top.Size())
 	return n + more, err
 }
+
+// Settable is the letters that Flags carries out of those of a file's name.
+func Settable(letters string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(settable, r) {
+			return r
+		}
+		return -1
+	}, letters)
+}
