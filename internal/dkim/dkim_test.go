@@ -287,7 +287,11 @@ func TestCorpus(t *testing.T) {
 			z, text := readCase(t, file)
 			o := z.options()
 			o.Now = time.Unix(1667900000, 0) // when most of them were valid
-			for i, r := range verify(t, text, o) {
+			results := verify(t, text, o)
+			if len(results) == 0 {
+				t.Errorf("%s: no signature", filepath.Base(file))
+			}
+			for i, r := range results {
 				if r.Verdict != Pass {
 					t.Errorf("%s, signature %d: %s %s", filepath.Base(file), i+1, r.Verdict, r.Reason)
 				}
