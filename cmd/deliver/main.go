@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -10,8 +11,11 @@ import (
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/office"
 	"pennypost/internal/delivery"
+	"pennypost/internal/envelope"
 	"pennypost/internal/handoff"
+	"pennypost/internal/message"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/status"
 )
 
 func main() { os.Exit(cli.Main(newCommand())) }
@@ -64,7 +68,7 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 		}
 		defer off.Close()
 	}
-	m, e, err := handoff.Receive(in)
+	m, e, err := receive(cmd.Context(), in)
 	if err != nil {
 		return err
 	}
@@ -80,6 +84,26 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 		return cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
 	}
 	return delivery.Deliver(cmd.Context(), off, m, e, opt)
+}
+
+// receive is handoff.Receive that ends when the context does, although a read from a pipe cannot be called off.
+func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope.Envelope, error) {
+	type received struct {
+		m   *message.Message
+		e   *envelope.Envelope
+		err error
+	}
+	done := make(chan received, 1)
+	go func() {
+		m, e, err := handoff.Receive(in)
+		done <- received{m, e, err}
+	}()
+	select {
+	case r := <-done:
+		return r.m, r.e, r.err
+	case <-ctx.Done():
+		return nil, nil, status.Errorf(status.TempFail, "interrupted while the message was read: %w", ctx.Err())
+	}
 }
 
 // targets reads --to, and refuses what cannot go with it.

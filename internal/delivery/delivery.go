@@ -11,6 +11,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -152,27 +153,44 @@ func (j *job) stage(dir *maildir.Dir, to envelope.Address) error {
 	return nil
 }
 
-// copy is the message with our lines on top; without an address there is no Delivered-To. It ends with
-// the context's error when that is cancelled.
+// copy is the message with our lines on top; without an address there is no Delivered-To. It is read by one
+// reader at a time.
 func (j *job) copy(to envelope.Address) io.Reader {
 	lines := "Return-Path: " + j.sender.Path() + "\n"
 	if !to.IsNull() {
 		lines += "Delivered-To: " + to.String() + "\n"
 	}
-	return &cancelReader{j.ctx, j.m.Prepend([]byte(lines)).Reader()}
+	r := j.m.Prepend([]byte(lines)).Reader()
+	return &wholeReader{j.ctx, r, r.Size()}
 }
 
-// cancelReader reads r until the context is done.
-type cancelReader struct {
-	ctx context.Context
-	r   io.Reader
+// wholeReader reads r until the context is done, and does not take the end of r for the end of the message when
+// bytes are missing: a file that somebody cuts short meanwhile is not delivered.
+type wholeReader struct {
+	ctx  context.Context
+	r    *io.SectionReader
+	left int64 // bytes from here to the end
 }
 
-func (c *cancelReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
+func (w *wholeReader) Read(p []byte) (int, error) {
+	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
-	return c.r.Read(p)
+	n, err := w.r.Read(p)
+	w.left -= int64(n)
+	if err == io.EOF && w.left > 0 {
+		return n, fmt.Errorf("%d bytes are missing: %w", w.left, io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+// Seek lets a writer look at the end beforehand.
+func (w *wholeReader) Seek(offset int64, whence int) (int64, error) {
+	at, err := w.r.Seek(offset, whence)
+	if err == nil {
+		w.left = w.r.Size() - at
+	}
+	return at, err
 }
 
 // commit makes all copies visible. What was appended to mbox files is on disk by now and under a lock; it
