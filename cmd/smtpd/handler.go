@@ -24,11 +24,17 @@ type handler struct {
 	name    string
 	command []string // none: deliver into the office in this process
 	maxHops int
+	submit  bool // mail is taken from users only
 }
 
 func (h *handler) Connect(context.Context, *smtp.Facts) error { return nil }
 
-func (h *handler) Mail(context.Context, *smtp.Facts, *smtp.Mail) error { return nil }
+func (h *handler) Mail(_ context.Context, f *smtp.Facts, _ *smtp.Mail) error {
+	if h.submit {
+		return policy.Submission(f.Envelope.Conn.AuthUser)
+	}
+	return nil
+}
 
 // Rcpt asks the office at once, so that nothing is accepted that must be bounced later.
 func (h *handler) Rcpt(_ context.Context, f *smtp.Facts, r *smtp.Recipient) error {

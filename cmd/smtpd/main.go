@@ -27,6 +27,8 @@ type options struct {
 	name      string
 	cert, key string
 	plaintext bool
+	tls       bool
+	submit    bool
 	maxSize   int64
 	maxRcpt   int
 	maxHops   int
@@ -59,7 +61,9 @@ func newCommand() *cobra.Command {
 	o.serve = listen.Flags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "call this host `HOST` (default the system's host name)")
-	f.StringVar(&o.cert, "cert", "", "certificate chain for STARTTLS in `FILE` (default the office's own pair)")
+	f.BoolVar(&o.submit, "submission", false, "take mail only from users who have logged in")
+	f.BoolVar(&o.tls, "tls", false, "begin with TLS, as on port 465")
+	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
 	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
 	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS")
 	f.Int64Var(&o.maxSize, "max-size", smtp.DefaultMaxSize, "largest message, `OCTETS`")
@@ -126,8 +130,9 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 	}
 	e := &smtp.Engine{
 		Name:           o.name,
-		Handler:        &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops},
+		Handler:        &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, submit: o.submit},
 		TLS:            tlsConfig,
+		TLSOnly:        o.tls,
 		Auth:           newAuth(off, o.plaintext),
 		MaxSize:        o.maxSize,
 		MaxRecipients:  o.maxRcpt,

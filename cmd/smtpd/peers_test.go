@@ -212,6 +212,30 @@ func TestMsmtp(t *testing.T) {
 	})
 }
 
+// With --tls the session begins in TLS.
+func TestSwaksTLS(t *testing.T) {
+	mailtest.Peer(t, "swaks")
+	bin, office := newOffice(t)
+	port := listening(t, bin, office, "--tls", "--submission")
+	swaks := func(args ...string) (string, error) {
+		return runPeer(t, "", "swaks", append([]string{"--server", "127.0.0.1", "--port", port, "--tlsc",
+			"--from", "alice@example.org", "--to", "bob@example.org"}, args...)...)
+	}
+	out, err := swaks()
+	if strings.Contains(out, "not available") {
+		t.Skipf("swaks cannot do TLS here: %s", out)
+	}
+	if err == nil || !strings.Contains(out, "530 5.7.0 Authentication required") {
+		t.Errorf("without a login: %v\n%s", err, out)
+	}
+	if out, err := swaks("--auth", "LOGIN", "--auth-user", "alice@example.org", "--auth-password", "hunter2"); err != nil {
+		t.Errorf("with a login: %v\n%s", err, out)
+	}
+	if m := only(t, office, "bob"); !strings.Contains(m, "with ESMTPSA id ") {
+		t.Errorf("got\n%s", m)
+	}
+}
+
 // tcpserver runs one smtpd for each connection; the peer it names is in the trace.
 func TestTCPServer(t *testing.T) {
 	tcpserver := mailtest.Peer(t, "tcpserver")

@@ -40,6 +40,14 @@ func (r Recipient) Accept() error {
 	return status.Errorf(status.NoUser, "%s: Recipient address rejected: User unknown in virtual mailbox table", r.Address.Path())
 }
 
+// Submission is nil for a user who is logged in: a submission server takes mail from nobody else (RFC 6409 section 4.3).
+func Submission(user string) error {
+	if user != "" {
+		return nil
+	}
+	return status.Errorf(status.NoPerm, "Authentication required").WithReply(530, "5.7.0")
+}
+
 // Hops is nil for a message with fewer Received fields than max; more is a loop (RFC 5321 section 6.3).
 func Hops(received, max int) error {
 	if received < max {

@@ -103,6 +103,15 @@ func decide(path string) string {
 	}
 }
 
+func TestSubmission(t *testing.T) {
+	if err := Submission("alice@x.example"); err != nil {
+		t.Errorf("logged in: got %v", err)
+	}
+	if e := status.Of(Submission("")); e == nil || e.Line() != "530 5.7.0 Authentication required" {
+		t.Errorf("not logged in: got %v", e)
+	}
+}
+
 func TestHops(t *testing.T) {
 	if err := Hops(49, 50); err != nil {
 		t.Errorf("49 of 50: got %v", err)

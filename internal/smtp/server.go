@@ -74,6 +74,7 @@ type Engine struct {
 	Name    string         // what it calls itself in the banner, in EHLO and in Received
 	Handler Handler        // who decides
 	TLS     *tls.Config    // nil: STARTTLS is not offered
+	TLSOnly bool           // begin with TLS, before the banner (RFC 8314 section 3.3)
 	Auth    *Authenticator // nil: AUTH is not offered
 
 	MaxSize       int64 // octets of a message with CRLF line ends, as in SIZE (RFC 1870); default 10240000

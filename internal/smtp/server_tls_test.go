@@ -105,6 +105,39 @@ func TestStartTLS(t *testing.T) {
 	}
 }
 
+// With TLS from the first byte the banner is inside it, and STARTTLS is not offered.
+func TestTLSOnly(t *testing.T) {
+	e, o := newTestEngine()
+	config, pool := testTLS(t)
+	e.TLS, e.TLSOnly = config, true
+	secure := tls.Client(startTCP(t, e), &tls.Config{RootCAs: pool, ServerName: "smtp.joursoir.net"})
+	mailtest.Dialog(t, secure, strings.Replace(beforeTLS, "<- 250-STARTTLS", "", 1)+`
+		=> MAIL FROM:<a@b.example>\r\nRCPT TO:<chat@joursoir.net>\r\nDATA\r\n
+		<- 250 2.1.0 Ok
+		<- 250 2.1.5 Ok
+		<- 354 ...
+		=> x\r\n.\r\nQUIT\r\n
+		<- 250 2.0.0 ...
+		<- 221 2.0.0 Bye
+		<- EOF`)
+	if m := o.one(t); !strings.Contains(m.text, "with ESMTPS id ") {
+		t.Errorf("got %q", m.text)
+	}
+}
+
+func TestTLSOnlyInClear(t *testing.T) {
+	e, _ := newTestEngine()
+	e.TLS, _ = testTLS(t)
+	e.TLSOnly = true
+	c := startTCP(t, e)
+	mailtest.Dialog(t, c, `=> EHLO client.example\r\n`)
+	rest := make([]byte, 1000)
+	n, _ := c.Read(rest)
+	if s := string(rest[:n]); strings.Contains(s, "220") {
+		t.Errorf("the server spoke in clear: %q", s)
+	}
+}
+
 // What is sent in clear behind STARTTLS is a violation when it comes at once; it is never a command.
 func TestStartTLSInjection(t *testing.T) {
 	e, o := newTestEngine()

@@ -184,6 +184,12 @@ func (s *session) refuse(r Reply) {
 
 // greet sends the banner (RFC 5321 section 4.3.1), unless the handler does not want the client or the client talks first.
 func (s *session) greet() bool {
+	if s.srv.TLSOnly && !s.secure {
+		if err := s.handshake(); err != nil {
+			s.tlsFailed(err)
+			return false
+		}
+	}
 	if err := s.srv.Handler.Connect(s.ctx, &s.facts); err != nil {
 		s.logRefusal("connection refused", err)
 		s.refuse(errorReply(err))

@@ -28,12 +28,18 @@ func (s *session) startTLS(arg string) Reply {
 		return Reply{}
 	}
 	if err := s.handshake(); err != nil {
-		s.lost = err // whoever failed the handshake is not spoken to in clear
-		s.logRefusal("TLS handshake failed", err)
+		s.tlsFailed(err)
 	}
 	return Reply{}
 }
 
+// tlsFailed ends the session: whoever failed the handshake is not spoken to in clear.
+func (s *session) tlsFailed(err error) {
+	s.lost = err
+	s.logRefusal("TLS handshake failed", err)
+}
+
+// handshake changes to TLS and to the state after the banner.
 func (s *session) handshake() error {
 	ctx, cancel := context.WithDeadline(s.ctx, s.cap(time.Now().Add(s.srv.CommandTimeout)))
 	defer cancel()
