@@ -2,6 +2,7 @@ package maildir
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -344,5 +345,20 @@ func TestClean(t *testing.T) {
 	want := []string{"tmp/1795521600.M1P1.h", "tmp/foreign-young", "new/1000000000.M1P1.h"}
 	if got := files(t, path, "tmp", "new"); n != 2 || err != nil || !slices.Equal(got, want) {
 		t.Errorf("removed %d, %v; left %q, want %q", n, err, got, want)
+	}
+}
+
+func BenchmarkScan(b *testing.B) {
+	d, path := newDir(b)
+	for i := range 10_000 {
+		name := filepath.Join(path, "cur", fmt.Sprintf("%d.M%dP1.host,S=100,W=110:2,S", 1795000000+i/3, i))
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if list, err := d.Scan(); err != nil || len(list) != 10_000 {
+			b.Fatal(len(list), err)
+		}
 	}
 }

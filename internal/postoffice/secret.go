@@ -226,23 +226,29 @@ func (o *Office) replaceSecret(a envelope.Address, hash string) error {
 		if err != nil {
 			return nil, err
 		}
-		var b bytes.Buffer
-		placed := false
-		for _, line := range lines {
-			if name, _, ok := splitSecret(line); ok && name == a.Local {
-				if !placed {
-					fmt.Fprintf(&b, "%s:%s\n", a.Local, hash)
-				}
-				placed = true
-				continue
-			}
-			b.WriteString(line + "\n")
-		}
-		if !placed {
-			fmt.Fprintf(&b, "%s:%s\n", a.Local, hash)
-		}
-		return b.Bytes(), nil
+		return withSecret(lines, a.Local, hash), nil
 	})
+}
+
+// withSecret is the text of a passwd in which the one line for the name stands where its first was, or at the end.
+func withSecret(lines []string, name, hash string) []byte {
+	var b bytes.Buffer
+	placed := false
+	place := func() {
+		if !placed {
+			fmt.Fprintf(&b, "%s:%s\n", name, hash)
+		}
+		placed = true
+	}
+	for _, line := range lines {
+		if n, _, ok := splitSecret(line); ok && n == name {
+			place()
+			continue
+		}
+		b.WriteString(line + "\n")
+	}
+	place()
+	return b.Bytes()
 }
 
 // makeHash is sha512crypt of crypt(5).

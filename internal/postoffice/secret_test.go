@@ -306,3 +306,39 @@ func TestCertificateThatIsBroken(t *testing.T) {
 		}
 	}
 }
+
+func FuzzPasswd(f *testing.F) {
+	for _, s := range []string{"", "alice:x", "bob:y\nALICE:x:z\n#alice:w\n\nalice", ":\n::\n", "alice:\r\nbob"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		lines := strings.Split(text, "\n")
+		got := strings.Split(strings.TrimSuffix(string(withSecret(lines, "alice", "HASH")), "\n"), "\n")
+		mine, theirs := 0, []string{}
+		for _, line := range got {
+			if name, hash, ok := splitSecret(line); ok && name == "alice" {
+				mine++
+				if hash != "HASH" {
+					t.Fatalf("%q: hash %q", text, hash)
+				}
+				continue
+			}
+			theirs = append(theirs, line)
+		}
+		if mine != 1 {
+			t.Fatalf("%q: %d lines for alice", text, mine)
+		}
+		for _, line := range lines {
+			if name, _, ok := splitSecret(line); ok && name == "alice" {
+				continue
+			}
+			if len(theirs) == 0 || theirs[0] != line {
+				t.Fatalf("%q: line %q is lost or moved: %q", text, line, theirs)
+			}
+			theirs = theirs[1:]
+		}
+		if len(theirs) != 0 {
+			t.Fatalf("%q: new lines %q", text, theirs)
+		}
+	})
+}
