@@ -288,7 +288,11 @@ func (c *Client) fail(ctx context.Context, err error) error {
 	case errors.Is(err, io.EOF):
 		err = fmt.Errorf("the server closed the connection: %w", err)
 	}
-	c.broken = status.Errorf(status.TempFail, "%w", err).WithReply(451, "4.4.2")
+	var known *status.Error // a reply that is none, from ReadReply
+	if !errors.As(err, &known) {
+		err = status.Errorf(status.TempFail, "%w", err).WithReply(451, "4.4.2")
+	}
+	c.broken = status.Of(err)
 	c.conn.Close()
 	return c.broken
 }

@@ -138,7 +138,7 @@ func TestSend(t *testing.T) {
 			<- EOF`, "connect: 554 5.0.0 no mail here\n"},
 		{"not SMTP", Options{}, []string{"b@b.example"}, "x", `
 			-> HTTP/1.1 400 Bad Request
-			<- EOF`, `connect: 451 4.4.2 read reply: "HTTP/1.1 400 Bad Request" is not a reply` + "\n"},
+			<- EOF`, `connect: 451 4.5.0 read reply: "HTTP/1.1 400 Bad Request" is not a reply` + "\n"},
 		{"sender refused", Options{}, []string{"b@b.example", "c@b.example"}, "x", hello + `
 			<- MAIL FROM:<a@a.example>
 			-> 550 5.7.1 not you
@@ -332,10 +332,10 @@ func TestSend(t *testing.T) {
 			<- QUIT`, "D 550 5.0.0 no\n"},
 		{"an endless reply", Options{}, []string{"b@b.example"}, "x", `
 			=> ` + strings.Repeat(`220-x\r\n`, 256) + `
-			<- EOF`, "connect: 451 4.4.2 read reply: more than 256 lines\n"},
+			<- EOF`, "connect: 451 4.5.0 read reply: more than 256 lines\n"},
 		{"an endless line", Options{}, []string{"b@b.example"}, "x", `
 			=> 220 ` + strings.Repeat(`x`, 4092) + `
-			<- EOF`, "connect: 451 4.4.2 read reply: line over 2048 bytes\n"},
+			<- EOF`, "connect: 451 4.5.0 read reply: line over 2048 bytes\n"},
 		{"LMTP: a reply for each, doubles too", Options{LMTP: true}, []string{"b@b.example", "x@b.example", "c@b.example", "b@b.example"}, "x", `
 			-> 220 mx.example
 			<- LHLO me.example

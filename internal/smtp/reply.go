@@ -21,6 +21,8 @@ const (
 	replyLine = 512
 )
 
+var errLongReply = fmt.Errorf("line over %d bytes", maxReplyLine)
+
 // Reply is an answer of a server: a three-digit code, an enhanced status code ("2.1.5", or empty) and the text,
 // one element a line, without code, enhanced code and line end.
 type Reply struct {
@@ -113,7 +115,10 @@ func ReadReply(r *bufio.Reader) (Reply, error) {
 			if errors.Is(err, io.EOF) && len(rep.Lines) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
-			return Reply{}, status.Errorf(status.Protocol, "read reply: %w", err)
+			if errors.Is(err, errLongReply) {
+				return Reply{}, status.Errorf(status.Protocol, "read reply: %w", err)
+			}
+			return Reply{}, status.Errorf(status.TempFail, "read reply: %w", err).WithReply(451, "4.4.2")
 		}
 		code, more, text, ok := splitReply(line)
 		if !ok {
@@ -144,7 +149,7 @@ func readLine(r *bufio.Reader) (string, error) {
 		if err == nil {
 			s := strings.TrimSuffix(string(b[:len(b)-1]), "\r")
 			if len(s) > maxReplyLine {
-				return "", fmt.Errorf("line over %d bytes", maxReplyLine)
+				return "", errLongReply
 			}
 			return s, nil
 		}
@@ -155,7 +160,7 @@ func readLine(r *bufio.Reader) (string, error) {
 			return "", err
 		}
 		if len(b) > maxReplyLine {
-			return "", fmt.Errorf("line over %d bytes", maxReplyLine)
+			return "", errLongReply
 		}
 	}
 }
