@@ -76,12 +76,7 @@ func (p *child) run(ctx context.Context, m *message.Message, e *envelope.Envelop
 	}
 	collected := collect(streams, cancel)
 	told := p.wait(ctx)
-	if !waitFor(collected, settle) {
-		for _, s := range streams {
-			s.r.SetReadDeadline(time.Now())
-		}
-		<-collected
-	}
+	finish(streams, collected)
 	return p.fate(context.Cause(ctx), told, last.String())
 }
 
@@ -151,6 +146,17 @@ func collect(streams []stream, cancel context.CancelCauseFunc) <-chan struct{} {
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
 	return done
+}
+
+// finish waits until all output is taken; a process outside the group that holds it open is not waited for long.
+func finish(streams []stream, collected <-chan struct{}) {
+	if waitFor(collected, settle) {
+		return
+	}
+	for _, s := range streams {
+		s.r.SetReadDeadline(time.Now())
+	}
+	<-collected
 }
 
 // wait waits for the program to end, and makes it when ctx ends. It reports whether it had to. Afterwards the program is

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -287,6 +289,37 @@ func TestGroupIsKilled(t *testing.T) {
 				t.Errorf("a process of the group lives on: %v", err)
 			}
 		})
+	}
+}
+
+// TestEscapedProcess leaves the group and keeps the output open: nobody waits for it.
+func TestEscapedProcess(t *testing.T) {
+	if _, err := exec.LookPath("setsid"); err != nil {
+		t.Skip("setsid is not installed")
+	}
+	dir := t.TempDir()
+	for _, name := range []string{"ready", "end"} {
+		if err := syscall.Mkfifo(filepath.Join(dir, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := sh(t, Command{Dir: dir}, `setsid /bin/sh -c "echo >ready; read x <end" & read x <ready; echo out`)
+	if err != nil || out != "out\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
+	released := make(chan error, 1)
+	go func() { // opening waits for the reader
+		end, err := os.OpenFile(filepath.Join(dir, "end"), os.O_WRONLY, 0)
+		end.Close()
+		released <- err
+	}()
+	select {
+	case err := <-released:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the process that left the group is gone")
 	}
 }
 

@@ -44,9 +44,14 @@ func streamConn(f *os.File) (net.Conn, error) {
 	if err != nil {
 		return nil, status.Errorf(status.OSErr, "use the socket %q: %w", f.Name(), err)
 	}
-	switch c.LocalAddr().Network() {
-	case "tcp", "unix":
+	switch socket := c.(type) {
+	case *net.TCPConn:
+		socket.SetKeepAlive(true) // as for those that we accept ourselves; best effort
 		return c, nil
+	case *net.UnixConn:
+		if c.LocalAddr().Network() == "unix" {
+			return c, nil
+		}
 	}
 	c.Close()
 	return nil, status.Errorf(status.OSErr, "use the socket %q: it is not a stream", f.Name())
