@@ -263,3 +263,113 @@ func TestStops(t *testing.T) {
 	c.SetDeadline(time.Now().Add(time.Minute))
 	mailtest.Dialog(t, c, "<- +OK pennypost POP3 server ready")
 }
+
+const wrongAndRight = `
+<- +OK pennypost POP3 server ready
+-> USER alice@example.org
+<- +OK send PASS
+-> PASS wrong
+<- -ERR [AUTH] wrong name or password
+-> USER alice@example.org
+<- +OK send PASS
+-> PASS pa ss
+<~ ^\+OK 1 messages
+-> QUIT
+<- +OK bye
+<- EOF`
+
+// Inetd makes the connection standard error too. What is said there must not reach the client.
+func TestInetd(t *testing.T) {
+	office, _ := newOffice(t, "Subject: one\n\n")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := accepted.(*net.TCPConn).File()
+	accepted.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(filepath.Join(mailtest.Build(t, "popd"), "popd"), "-v", "--office", office)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, f
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	mailtest.Dialog(t, client, wrongAndRight)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// spawn starts a program that starts popd, and returns the first line it says, which comes when it listens.
+func spawn(t *testing.T, ready func(*exec.Cmd) (*bufio.Reader, error), program string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(program, args...)
+	out, err := ready(cmd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := out.ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s: %v", program, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+func stdout(cmd *exec.Cmd) (*bufio.Reader, error) {
+	p, err := cmd.StdoutPipe()
+	return bufio.NewReader(p), err
+}
+
+func stderr(cmd *exec.Cmd) (*bufio.Reader, error) {
+	p, err := cmd.StderrPipe()
+	return bufio.NewReader(p), err
+}
+
+func TestTcpserver(t *testing.T) {
+	tcpserver := mailtest.Peer(t, "tcpserver")
+	office, _ := newOffice(t, "Subject: one\n\n")
+	port := spawn(t, stdout, tcpserver, "-1", "-HRl0", "127.0.0.1", "0", filepath.Join(mailtest.Build(t, "popd"), "popd"), "--office", office)
+	c, err := net.Dial("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	mailtest.Dialog(t, c, wrongAndRight)
+}
+
+func TestSystemdSocket(t *testing.T) {
+	activate := mailtest.Peer(t, "systemd-socket-activate")
+	office, _ := newOffice(t, "Subject: one\n\n")
+	for _, how := range [][]string{{"--inetd", "-a"}, {"-a"}, nil} {
+		t.Run(strings.Join(how, " "), func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "s")
+			args := append(how[:len(how):len(how)], "-l", path, filepath.Join(mailtest.Build(t, "popd"), "popd"), "--office", office)
+			spawn(t, stderr, activate, args...)
+			c, err := net.Dial("unix", path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			mailtest.Dialog(t, c, wrongAndRight)
+		})
+	}
+}
