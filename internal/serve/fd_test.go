@@ -12,6 +12,15 @@ import (
 
 func fcntlFlags(fd int) (int, error) { return unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0) }
 
+// poll waits until there is something to read from f, or its end.
+func poll(t *testing.T, f *os.File) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLIN}}
+	if n, err := unix.Poll(fds, 20_000); n != 1 {
+		t.Fatalf("poll: %d, %v", n, err)
+	}
+}
+
 func TestSilence(t *testing.T) {
 	a, b := socketpair(t)
 	info, err := a.Stat()

@@ -57,6 +57,14 @@ type Conn struct {
 // errors.ErrUnsupported where the connection cannot do that.
 func (c *Conn) CloseWrite() error { return closeWrite(c.Conn) }
 
+// RemoteAddr is never nil, not even for a socket whose peer has closed it already; see Info for who the peer is.
+func (c *Conn) RemoteAddr() net.Addr {
+	if a := c.Conn.RemoteAddr(); a != nil {
+		return a
+	}
+	return stdioAddr{}
+}
+
 // Run serves connections, each by one call of h in a goroutine of its own, and closes each when h returns.
 //
 // Connections come from o.Listen and from the sockets that systemd passed (LISTEN_FDS; listening ones and connected ones

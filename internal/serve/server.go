@@ -187,7 +187,8 @@ func (s *server) session(a arrival) {
 			return
 		}
 	}
-	c.Local = c.Info.RemoteIP == ""
+	// A network socket that was reset has no peer any more, but it is no local one for that.
+	c.Local = c.Info.RemoteIP == "" && c.Info.LocalIP == ""
 	key := addressKey(c.Info.RemoteIP)
 	if !s.gate.enterAddress(key) {
 		leave()

@@ -243,6 +243,36 @@ func TestListeningSocketOnStandardInput(t *testing.T) {
 	}
 }
 
+// TestPeerThatClosedAlready: what it said is served all the same, and a reset network connection does not become local.
+func TestPeerThatClosedAlready(t *testing.T) {
+	a, b := socketpair(t)
+	io.WriteString(b, "last words\n")
+	b.Close()
+	client, server := tcpPair(t)
+	f := fileOf(t, server)
+	server.Close()
+	client.SetLinger(0)
+	client.Close() // a reset
+	poll(t, f)
+	for _, c := range []struct {
+		in    *os.File
+		local bool
+		want  string
+	}{{a, true, "last words\n"}, {f, false, ""}} {
+		served := false
+		err := Run(t.Context(), Options{Stdin: c.in, Stdout: c.in, Environ: []string{}}, func(_ context.Context, conn *Conn) {
+			served = true
+			b, _ := io.ReadAll(conn)
+			if conn.Local != c.local || string(b) != c.want || conn.RemoteAddr().String() == "" {
+				t.Errorf("got %q, local=%v, peer %v", b, conn.Local, conn.RemoteAddr())
+			}
+		})
+		if err != nil || !served {
+			t.Errorf("served=%v, %v", served, err)
+		}
+	}
+}
+
 func TestUnusableStandardFiles(t *testing.T) {
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_DGRAM, 0)
 	if err != nil {
