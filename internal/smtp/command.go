@@ -37,22 +37,19 @@ func (s *session) readCommand() (string, error) {
 // for a local client LF does too.
 func (s *session) readLine() (string, error) {
 	line, err := s.in.ReadSlice('\n')
-	long := false
+	long, cr := false, false
 	for errors.Is(err, bufio.ErrBufferFull) {
-		long = true
+		long, cr = true, line[len(line)-1] == '\r'
 		line, err = s.in.ReadSlice('\n')
 	}
 	if err != nil {
 		return "", err
 	}
-	text := string(line[:len(line)-1])
+	text, ended := strings.CutSuffix(string(line[:len(line)-1]), "\r")
 	switch {
-	case strings.HasSuffix(text, "\r"):
-		text = text[:len(text)-1]
-	case !s.local:
+	case !ended && !(len(line) == 1 && cr) && !s.local:
 		return "", errBareLF
-	}
-	if long || len(line) > maxAuthLine {
+	case long || len(line) > maxAuthLine:
 		return "", errLongLine
 	}
 	return text, nil

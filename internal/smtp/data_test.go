@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"pennypost/internal/message"
 )
 
 func TestUnstuff(t *testing.T) {
@@ -144,8 +142,6 @@ func received(r *receiver) string {
 	b, _ := io.ReadAll(m.Reader())
 	return string(b)
 }
-
-var _ io.Writer = (*message.Writer)(nil)
 
 func BenchmarkReceive(b *testing.B) {
 	line := strings.Repeat("x", 74) + "\r\n"

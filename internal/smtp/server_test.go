@@ -335,35 +335,38 @@ func (r *reader) say(want, text string) string {
 	return got
 }
 
-// RFC 5321 section 4.5.3.1.10: what is over a limit is refused for now, what was accepted stays.
+// RFC 5321 section 4.5.3.1.10: what is over a limit is refused for now, what was accepted stays, and however many are
+// refused so, the session goes on.
 func TestRecipientsLimits(t *testing.T) {
-	e, o := newTestEngine()
-	e.MaxErrors = 10
-	r := newReader(t, start(t, e, peer))
-	r.say("220", "")
-	r.say("250", "HELO client.example\r\n")
-	r.say("250", "MAIL FROM:<>\r\n")
-	local := strings.Repeat("x", 60)
-	size, n := 0, 0
-	for {
-		rcpt := local + strconv.Itoa(1000+n) + "@" + strings.Repeat("a.", 60) + "many.example"
-		if size+len(rcpt)+1 > envelope.MaxRecipients {
-			r.say("452", "RCPT TO:<"+local+"@"+strings.Repeat("a.", 60)+"many.example>\r\n")
-			break
-		}
-		// The test's handler accepts the whole of many.example only.
-		rcpt = local + strconv.Itoa(1000+n) + "@many.example"
-		r.say("250", "RCPT TO:<"+rcpt+">\r\n")
-		size += len(rcpt) + 1
-		if n++; n == DefaultMaxRecipients {
-			r.say("452", "RCPT TO:<"+rcpt+">\r\n")
-			break
-		}
+	rcpt := func(n int) string { return strings.Repeat("x", 60) + strconv.Itoa(1000+n) + "@many.example" }
+	tests := []struct {
+		name      string
+		max, want int
+	}{
+		{"count", 0, DefaultMaxRecipients},
+		{"bytes", 5000, envelope.MaxRecipients / (len(rcpt(0)) + 1)},
 	}
-	r.say("354", "DATA\r\n")
-	r.say("250", ".\r\n")
-	if got := len(o.one(t).env.Recipients); got != n {
-		t.Errorf("got %d recipients, want %d", got, n)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, o := newTestEngine()
+			e.MaxRecipients = tt.max
+			e.MaxErrors = 2
+			r := newReader(t, start(t, e, peer))
+			r.say("220", "")
+			r.say("250", "HELO client.example\r\n")
+			r.say("250", "MAIL FROM:<>\r\n")
+			for n := range tt.want {
+				r.say("250", "RCPT TO:<"+rcpt(n)+">\r\n")
+			}
+			for range 5 {
+				r.say("452 4.5.3", "RCPT TO:<"+rcpt(0)+">\r\n")
+			}
+			r.say("354", "DATA\r\n")
+			r.say("250", ".\r\n")
+			if got := len(o.one(t).env.Recipients); got != tt.want {
+				t.Errorf("got %d recipients, want %d", got, tt.want)
+			}
+		})
 	}
 }
 
@@ -374,6 +377,9 @@ func TestLongLines(t *testing.T) {
 	r.say("250", "NOOP "+strings.Repeat("x", 505)+"\r\n")
 	r.say("500 5.5.2", "NOOP "+strings.Repeat("x", 506)+"\r\n")
 	r.say("500 5.5.2", strings.Repeat("x", 100_000)+"\r\n")
+	for n := readBuffer - 2; n <= readBuffer+2; n++ { // wherever the buffer cuts the line's end
+		r.say("500 5.5.2 Error: line too long", strings.Repeat("x", n)+"\r\n")
+	}
 	r.say("250", "EHLO client.example\r\n")
 	r.say("553 5.1", "MAIL FROM:<"+strings.Repeat("x", 600)+"@b.example>\r\n")
 	r.say("500 5.5.2", "MAIL FROM:<a@b.example> ENVID="+strings.Repeat("x", 3000)+"\r\n")

@@ -236,9 +236,10 @@ func (s *session) loop() {
 	}
 }
 
-// count closes the session of a client that does nothing but make mistakes or noise.
+// count closes the session of a client that does nothing but make mistakes or noise. A recipient for which there is no room
+// is no mistake: the client sends to those that were taken, and to the others later.
 func (s *session) count(r Reply) {
-	if r.Code >= 400 {
+	if r.Code >= 400 && r.Enhanced != noRoom {
 		s.errors++
 	}
 	if s.closing || s.lost != nil {

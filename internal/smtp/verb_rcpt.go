@@ -59,13 +59,16 @@ func rcptParameters(r *Recipient) map[string]func(value string) bool {
 	}
 }
 
+// noRoom is "too many recipients" of RFC 3463 section 3.6.
+const noRoom = "4.5.3"
+
 // full is the refusal of a recipient for which there is no room (RFC 5321 section 4.5.3.1.10), or nil.
 func (s *session) full(a envelope.Address) *Reply {
 	n := len(s.facts.Envelope.Recipients)
 	if n < s.srv.MaxRecipients && s.names+len(a.String())+1 <= envelope.MaxRecipients {
 		return nil
 	}
-	return &Reply{452, "4.5.3", []string{"Error: too many recipients"}}
+	return &Reply{452, noRoom, []string{"Error: too many recipients"}}
 }
 
 func (s *session) addRecipient(r *Recipient) {
