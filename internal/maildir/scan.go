@@ -81,29 +81,18 @@ func (d *Dir) each(sub string, f func(Entry) bool) error {
 		return err
 	}
 	defer dir.Close()
-	for {
-		batch, err := dir.ReadDir(1024)
-		for _, de := range batch {
-			if visible(de.Name()) && isRegular(de) && !f(newEntry(sub, de.Name())) {
-				return nil
-			}
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return readDir(dir, func(name string, mode fs.FileMode) bool {
+		return !visible(name) || !d.isRegular(sub+"/"+name, mode) || f(newEntry(sub, name))
+	})
 }
 
 // isRegular asks the file itself where the directory does not tell its type.
-func isRegular(de fs.DirEntry) bool {
-	if de.Type()&fs.ModeIrregular == 0 {
-		return de.Type().IsRegular()
+func (d *Dir) isRegular(path string, mode fs.FileMode) bool {
+	if mode&fs.ModeIrregular != 0 {
+		info, err := d.root.Lstat(path)
+		return err == nil && info.Mode().IsRegular()
 	}
-	info, err := de.Info()
-	return err == nil && info.Mode().IsRegular()
+	return mode.IsRegular()
 }
 
 // unique sorts the entries and leaves one for each key.
