@@ -2,6 +2,7 @@
 package listen
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -44,7 +45,11 @@ func (p *prefixes) Set(s string) error {
 			if ipErr != nil {
 				return err
 			}
+			ip = ip.Unmap() // peers are compared without their IPv6 dress
 			prefix = netip.PrefixFrom(ip, ip.BitLen())
+		}
+		if prefix.Addr().Is4In6() {
+			return fmt.Errorf("write the IPv4 network %s without ::ffff:", part)
 		}
 		*p = append(*p, prefix.Masked())
 	}
