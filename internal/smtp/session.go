@@ -301,10 +301,10 @@ func (s *session) end() {
 }
 
 // linger says that nothing more comes and reads away what the client still sends, for a second at most: a connection closed
-// over unread input is reset, and the client never sees the last reply.
+// over unread input is reset, and the client never sees the last reply. What comes after a local session is for somebody else.
 func (s *session) linger() {
 	half, ok := s.raw.(interface{ CloseWrite() error })
-	if !ok || s.lost != nil {
+	if !ok || s.local || s.lost != nil {
 		return
 	}
 	if s.secure {
