@@ -39,12 +39,13 @@ func newCommand() *cobra.Command {
 		Example: "  deliver --office /srv/mail -f bob@example.net alice@example.org <message\n" +
 			"  deliver --to maildir:$HOME/Maildir <message\n" +
 			"  smtpd --office /srv/mail -- deliver --office /srv/mail",
-		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
+		Args:                  cobra.ArbitraryArgs,
+		DisableFlagsInUseLine: true,
+		RunE:                  func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
 	}
 	o.office = office.Flag(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&o.sender, "from", "f", "", "envelope sender, `SENDER`; '' and '<>' are the null sender (default $SENDER)")
+	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	f.StringArrayVar(&o.to, "to", nil, "deliver to `TARGET`, maildir:PATH or mbox:PATH, instead of an office (repeatable)")
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the path of each copy on stderr")

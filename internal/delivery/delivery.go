@@ -35,7 +35,7 @@ type Options struct {
 // *status.Error for the first recipient that failed: permanent for an unknown user or domain (550) and a loop
 // (554 5.4.6), else temporary; a full disk is 452. When ctx ends before all copies are written,
 // nothing is delivered.
-func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) error {
+func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
 	if len(e.Recipients) == 0 {
 		return status.Errorf(status.Usage, "deliver: no recipient")
 	}
@@ -43,7 +43,7 @@ func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *e
 	if err != nil {
 		return err
 	}
-	defer j.close()
+	defer func() { err = j.close(err) }()
 	for _, r := range e.Recipients {
 		if err := j.recipient(o, r); err != nil {
 			return failed(r, err)
@@ -218,8 +218,9 @@ func (j *job) commit() error {
 	return nil
 }
 
-// close undoes what was not committed and gives everything back.
-func (j *job) close() error {
+// close undoes what was not committed and gives everything back. err is how the delivery went: when it failed and
+// something could not be undone either, the error that is returned tells both.
+func (j *job) close(err error) error {
 	var errs []error
 	for _, s := range j.staged {
 		errs = append(errs, s.Abort())
@@ -230,5 +231,11 @@ func (j *job) close() error {
 	for _, d := range j.dirs {
 		errs = append(errs, d.Close())
 	}
-	return errors.Join(errs...)
+	trouble := errors.Join(errs...)
+	if err == nil || trouble == nil {
+		return err
+	}
+	e := *status.Of(err)
+	e.Text, e.Err = e.Text+"; then "+strings.ReplaceAll(trouble.Error(), "\n", "; "), errors.Join(err, trouble)
+	return &e
 }

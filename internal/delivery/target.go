@@ -32,7 +32,7 @@ func (t Target) String() string { return t.Kind + ":" + t.Path }
 // ToTargets puts m into the targets, all or none as far as a crash in the middle of an mbox allows it. A Maildir
 // and an mbox that are missing are made, their parent directory is not. When e has exactly one recipient, that
 // gives the Delivered-To line and the check for loops.
-func ToTargets(ctx context.Context, targets []Target, m *message.Message, e *envelope.Envelope, opt Options) error {
+func ToTargets(ctx context.Context, targets []Target, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
 	if len(targets) == 0 {
 		return status.Errorf(status.Usage, "deliver: no target")
 	}
@@ -40,7 +40,7 @@ func ToTargets(ctx context.Context, targets []Target, m *message.Message, e *env
 	if err != nil {
 		return err
 	}
-	defer j.close()
+	defer func() { err = j.close(err) }()
 	var to envelope.Address
 	if len(e.Recipients) == 1 {
 		to = e.Recipients[0]
