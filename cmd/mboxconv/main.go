@@ -61,7 +61,7 @@ func run(cmd *cobra.Command, o options, from, to string) error {
 	if err != nil {
 		return err
 	}
-	in, err := openSource(src, o, cmd.InOrStdin())
+	in, err := openSource(src, o, newStoppable(cmd.Context(), cmd.InOrStdin()))
 	if err != nil {
 		return err
 	}

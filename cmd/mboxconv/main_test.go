@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"pennypost/internal/maildir"
@@ -244,33 +246,70 @@ func TestSourceThatChanges(t *testing.T) {
 	}
 }
 
-// Killed at any time, the program leaves no DEST.
+// Killed or stopped at any time, the program leaves no DEST; when it was asked to stop, it leaves nothing at all.
 func TestKilled(t *testing.T) {
 	bin := filepath.Join(mailtest.Build(t, "mboxconv"), "mboxconv")
 	for _, dest := range []string{"mbox:box", "maildir:Maildir"} {
-		dir := t.TempDir()
-		cmd := exec.Command(bin, "mbox:-", dest)
-		cmd.Dir = dir
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// More than pipe and buffers hold: the first messages are being written by then.
-		if _, err := io.WriteString(in, strings.Repeat("From a@b Tue Nov 24 05:40:20 2026\n"+strings.Repeat("text\n", 400)+"\n", 100)); err != nil {
-			t.Fatal(err)
-		}
-		cmd.Process.Kill()
-		cmd.Wait()
-		if _, err := os.Stat(filepath.Join(dir, "box")); err == nil {
-			t.Error("there is a file box")
-		}
-		for _, sub := range []string{"cur", "new"} {
-			if found, _ := filepath.Glob(filepath.Join(dir, "Maildir", sub, "*")); len(found) != 0 {
-				t.Errorf("there are messages in %s: %v", sub, found)
+		for _, sig := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+			dir := t.TempDir()
+			cmd := exec.Command(bin, "mbox:-", dest)
+			cmd.Dir = dir
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// More than pipe and buffers hold: the first messages are being written by then.
+			if _, err := io.WriteString(in, strings.Repeat("From a@b Tue Nov 24 05:40:20 2026\n"+strings.Repeat("text\n", 400)+"\n", 100)); err != nil {
+				t.Fatal(err)
+			}
+			cmd.Process.Signal(sig) // the input stays open
+			cmd.Wait()
+			if _, err := os.Stat(filepath.Join(dir, "box")); err == nil {
+				t.Error("there is a file box")
+			}
+			for _, sub := range []string{"cur", "new"} {
+				if found, _ := filepath.Glob(filepath.Join(dir, "Maildir", sub, "*")); len(found) != 0 {
+					t.Errorf("there are messages in %s: %v", sub, found)
+				}
+			}
+			if sig == syscall.SIGKILL {
+				continue
+			}
+			if left, _ := os.ReadDir(dir); len(left) != 0 || cmd.ProcessState.ExitCode() != 75 {
+				t.Errorf("%s: exit status %d and %v left, want 75 and nothing", dest, cmd.ProcessState.ExitCode(), left)
 			}
 		}
+	}
+}
+
+// Bytes and errors come through in order whatever the sizes of the reads.
+func TestStoppable(t *testing.T) {
+	bad := errors.New("bad")
+	r := newStoppable(t.Context(), iotest.DataErrReader(io.MultiReader(strings.NewReader("some text"), iotest.ErrReader(bad))))
+	var got []byte
+	p := make([]byte, 2)
+	for {
+		n, err := r.Read(p)
+		got = append(got, p[:n]...)
+		if err != nil {
+			if !errors.Is(err, bad) || string(got) != "some text" {
+				t.Errorf("got %q, %v", got, err)
+			}
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	never, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer never.Close()
+	defer w.Close()
+	cancel()
+	if _, err := newStoppable(ctx, never).Read(p); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: got %v", err)
 	}
 }

@@ -37,6 +37,7 @@ func (p *progress) show() {
 
 func (p *progress) done() {
 	if p.bar != nil {
+		p.bar.Exit()
 		p.bar.Clear()
 	}
 }
