@@ -23,8 +23,10 @@ func (s *session) quit([]string) error {
 
 func (s *session) update() error {
 	var errs []error
+	changed := false
 	for _, it := range s.drop.items {
 		var err error
+		changed = changed || it.deleted || it.entry.Sub == "new"
 		switch {
 		case it.deleted:
 			if err = s.dir.Remove(it.entry); err == nil {
@@ -37,8 +39,8 @@ func (s *session) update() error {
 			errs = append(errs, err)
 		}
 	}
-	if err := s.dir.Sync(); err != nil {
-		errs = append(errs, err)
+	if changed {
+		errs = append(errs, s.dir.Sync())
 	}
 	return errors.Join(errs...)
 }
