@@ -70,9 +70,7 @@ func newCommand() *cobra.Command {
 
 // run takes message and envelope, sends, reports.
 func run(cmd *cobra.Command, o options, recipients []string) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
-	defer cancel()
-	s, err := newSender(ctx, cmd, o)
+	s, err := newSender(cmd.Context(), cmd, o)
 	if err != nil {
 		return err
 	}
@@ -93,6 +91,8 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if err := smtp.Check(m); err != nil {
 		s.fail(s.all(), "", status.Of(err))
 	} else {
+		ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
+		defer cancel()
 		s.send(ctx)
 	}
 	// The exit status is the contract; a report that nobody reads changes no fate.
