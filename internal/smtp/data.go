@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"bytes"
+
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
@@ -31,7 +33,16 @@ const (
 // take appends to dst what b holds of the message and returns it with the number of bytes of b that were used. done means
 // that the end was found behind them. A dot and a CR that may belong to the end are given out once they do not.
 func (u *unstuffer) take(dst, b []byte) (out []byte, n int, done bool) {
-	for i, c := range b {
+	for i := 0; i < len(b); i++ {
+		if u.state == inLine { // nothing but a CR matters there
+			run := bytes.IndexByte(b[i:], '\r')
+			if run < 0 {
+				return append(dst, b[i:]...), len(b), false
+			}
+			dst = append(dst, b[i:i+run]...)
+			i += run
+		}
+		c := b[i]
 		switch u.state {
 		case lineStart:
 			if c == '.' {

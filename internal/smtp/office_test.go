@@ -155,4 +155,3 @@ func testTLS(t testing.TB) (*tls.Config, *x509.CertPool) {
 	pool.AddCert(leaf)
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, pool
 }
-

@@ -146,17 +146,21 @@ func TestEnvelopeFacts(t *testing.T) {
 	r.say("250", "RCPT TO:<chat@joursoir.net>\r\n")
 	r.say("250", "RCPT TO:<postmaster> NOTIFY=failure,delay\r\n")
 	r.say("250", "RCPT TO:<\u00fc@many.example>\r\n")
+	r.say("250", "RCPT TO:<\"a@b\"@many.example>\r\n")
 	r.say("354", "DATA\r\n")
 	r.say("250", "x\r\n.\r\n")
 	m := o.one(t)
 	if m.env.Body != "8BITMIME" || !m.env.SMTPUTF8 || m.env.Ret != "HDRS" || m.env.EnvID != "QQ+2B1" {
 		t.Errorf("got envelope %+v", m.env)
 	}
-	if got := strings.Join(m.env.Notify, "|"); got != "|FAILURE,DELAY|" {
+	if got := strings.Join(m.env.Notify, "|"); got != "|FAILURE,DELAY||" {
 		t.Errorf("got NOTIFY %q", got)
 	}
 	if got := m.env.Recipients[1].String(); got != "postmaster@joursoir.net" {
 		t.Errorf("got postmaster %q", got)
+	}
+	if got := m.env.Recipients[3]; got.Local != "a@b" || got.String() != `"a@b"@many.example` {
+		t.Errorf("got quoted recipient %q", got)
 	}
 	if !strings.Contains(m.text, "with UTF8SMTP id C15F841DD5; Tue, 24") {
 		t.Errorf("got %q", m.text)
@@ -237,6 +241,36 @@ func TestLongLines(t *testing.T) {
 	r.say("553 5.1", "MAIL FROM:<"+strings.Repeat("x", 600)+"@b.example>\r\n")
 	r.say("500 5.5.2", "MAIL FROM:<a@b.example> ENVID="+strings.Repeat("x", 3000)+"\r\n")
 	r.say("250", "MAIL FROM:<a@b.example> AUTH="+strings.Repeat("x", 490)+"\r\n")
+}
+
+// An AUTH line may be long, as those of tokens are (RFC 4954 section 4).
+func TestLongAuthLines(t *testing.T) {
+	e, _ := newTestEngine()
+	e.Auth = testAuth(true)
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "EHLO client.example\r\n")
+	r.say("535 5.7.8", "AUTH PLAIN "+strings.Repeat("QUJD", 3000)+"\r\n")
+	r.say("334", "AUTH LOGIN\r\n")
+	r.say("334", strings.Repeat("QUJD", 3000)+"\r\n")
+	r.say("535 5.7.8", strings.Repeat("QUJD", 3000)+"\r\n")
+	r.say("500 5.5.2", "AUTH PLAIN "+strings.Repeat("QUJD", 3100)+"\r\n")
+}
+
+// The limit of command lines does not touch the lines of a message, also when both come at once.
+func TestLongDataLines(t *testing.T) {
+	long := "x: " + strings.Repeat("y", 100_000) + "\r\n"
+	for _, last := range []string{
+		"BDAT " + strconv.Itoa(len(long)) + " LAST\r\n" + long,
+		"BDAT 5\r\n" + long[:5] + "BDAT " + strconv.Itoa(len(long)-5) + " LAST\r\n" + long[5:],
+	} {
+		e, o := newTestEngine()
+		c := &playedConn{in: []byte("EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<chat@joursoir.net>\r\n" + last + "QUIT\r\n"), cut: func(n int) int { return n }}
+		e.Serve(t.Context(), c, envelope.Connection{})
+		if got := o.one(t).body(); got != strings.TrimSuffix(long, "\r\n")+"\n" {
+			t.Errorf("%.20q: got %d bytes %.40q", last, len(got), got)
+		}
+	}
 }
 
 // writes counts what a connection writes.
