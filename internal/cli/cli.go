@@ -69,12 +69,15 @@ func prepare(cmd *cobra.Command) {
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
 	cmd.Version = version()
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.Flags().Bool("version", false, "print the version") // without -v, which is the transcript elsewhere
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
 	noteRun(cmd)
 }
 
-// noteRun marks every command of the tree when its own code is reached.
+// noteRun marks every command of the tree when its own code is reached, and lets Use be the usage line as it is written.
 func noteRun(cmd *cobra.Command) {
+	cmd.DisableFlagsInUseLine = true
+	cmd.Flags().BoolP("help", "h", false, "print this help")
 	if run := cmd.RunE; run != nil {
 		cmd.RunE = func(c *cobra.Command, args []string) error {
 			annotate(c, ranKey)
