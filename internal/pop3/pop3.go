@@ -92,13 +92,10 @@ func (s *session) serve(c net.Conn) (Summary, error) {
 	}
 	s.ok("pennypost POP3 server ready")
 	err := s.loop()
-	if ferr := s.w.Flush(); err == nil {
-		err = ferr
-	}
 	if errors.Is(err, errEnd) || errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return s.sum, err
+	return s.sum, errors.Join(err, s.w.Flush())
 }
 
 // attach makes c the connection of the session.
