@@ -182,7 +182,7 @@ type finder struct {
 func (f *finder) Write(p []byte) (int, error) {
 	f.rest = append(f.rest, p...)
 	whole := len(f.rest) - unfinished(f.rest)
-	f.seen = append(f.seen, bytes.ToLower(f.rest[:whole])...)
+	f.seen = appendLower(f.seen, f.rest[:whole])
 	f.rest = append(f.rest[:0], f.rest[whole:]...)
 	if bytes.Contains(f.seen, f.text) {
 		return len(p), errFound
@@ -191,6 +191,20 @@ func (f *finder) Write(p []byte) (int, error) {
 		f.seen = append(f.seen[:0], f.seen[len(f.seen)-keep:]...)
 	}
 	return len(p), nil
+}
+
+// appendLower is bytes.ToLower without an allocation for plain ASCII.
+func appendLower(to, b []byte) []byte {
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			return append(to, bytes.ToLower(b[i:])...)
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		to = append(to, c)
+	}
+	return to
 }
 
 // ends tells whether the text is at the very end, or is empty.

@@ -225,7 +225,7 @@ func (sec *section) filter(w io.Writer, r io.Reader) error {
 		blank := begins && len(bytes.TrimRight(line, "\r\n")) == 0
 		if begins && !blank && line[0] != ' ' && line[0] != '\t' {
 			name, _, ok := bytes.Cut(line, []byte(":"))
-			keep = ok && wanted[strings.ToLower(string(bytes.TrimRight(name, " \t")))] != not
+			keep = (ok && wanted[strings.ToLower(string(bytes.TrimRight(name, " \t")))]) != not
 		}
 		if keep && !blank {
 			if _, err := w.Write(line); err != nil {
