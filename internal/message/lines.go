@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // CRLFWriter passes bytes on with every LF that has no CR before it written as CRLF, so that CRLF is never doubled. The
@@ -20,7 +21,7 @@ type CRLFWriter struct {
 func ToCRLF(w io.Writer) *CRLFWriter { return &CRLFWriter{w: w} }
 
 func (c *CRLFWriter) Write(p []byte) (int, error) {
-	c.buf = c.buf[:0]
+	c.buf = slices.Grow(c.buf[:0], len(p)+len(p)/32)
 	rest := p
 	for {
 		i := bytes.IndexByte(rest, '\n')
@@ -54,24 +55,35 @@ func (c *CRLFWriter) Close() error { return nil }
 
 // LFWriter passes bytes on with CRLF written as LF; a CR that no LF follows stays.
 type LFWriter struct {
-	w  io.Writer
-	cr bool // a CR is held back until the next byte is known
+	w   io.Writer
+	cr  bool // a CR is held back until the next byte is known
+	buf []byte
 }
 
 // ToLF wraps w. Close must be called at the end.
 func ToLF(w io.Writer) *LFWriter { return &LFWriter{w: w} }
 
 func (l *LFWriter) Write(p []byte) (int, error) {
-	buf := make([]byte, 0, len(p)+1)
-	for _, c := range p {
-		if l.cr && c != '\n' {
-			buf = append(buf, '\r')
+	l.buf = slices.Grow(l.buf[:0], len(p)+1)
+	if l.cr && len(p) > 0 && p[0] != '\n' {
+		l.buf = append(l.buf, '\r')
+	}
+	if len(p) > 0 {
+		l.cr = p[len(p)-1] == '\r'
+	}
+	for rest := p; len(rest) > 0; {
+		i := bytes.IndexByte(rest, '\r')
+		if i < 0 {
+			l.buf = append(l.buf, rest...)
+			break
 		}
-		if l.cr = c == '\r'; !l.cr {
-			buf = append(buf, c)
+		l.buf = append(l.buf, rest[:i]...)
+		rest = rest[i+1:]
+		if len(rest) > 0 && rest[0] != '\n' {
+			l.buf = append(l.buf, '\r')
 		}
 	}
-	if _, err := l.w.Write(buf); err != nil {
+	if _, err := l.w.Write(l.buf); err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -123,9 +135,42 @@ func NewChecker(l Limits) *Checker { return &Checker{l: l, line: 1, head: true} 
 // Write looks at p and never fails: the whole message is to be read before it is refused.
 func (c *Checker) Write(p []byte) (int, error) {
 	for i := 0; i < len(p) && c.found == nil; i++ {
+		if n := c.plain(p[i:]); n > 0 {
+			i += n
+			if i == len(p) {
+				break
+			}
+		}
 		c.next(p[i])
 	}
 	return len(p), nil
+}
+
+// plain counts the bytes at the head of p that cannot violate anything, so that they need not be looked at one by one: those
+// inside a line, up to the next CR, LF or NUL and within all limits.
+func (c *Checker) plain(p []byte) int {
+	if c.cr {
+		return 0
+	}
+	if c.l.Line > 0 {
+		p = p[:min(len(p), max(0, c.l.Line-int(c.col)))]
+	}
+	if c.head && c.l.Header > 0 {
+		p = p[:min(int64(len(p)), max(0, c.l.Header-c.total))]
+	}
+	n := bytes.IndexByte(p, '\n')
+	if n >= 0 {
+		p = p[:n]
+	}
+	if n = bytes.IndexByte(p, '\r'); n >= 0 {
+		p = p[:n]
+	}
+	if n = bytes.IndexByte(p, 0); n >= 0 && c.l.NUL {
+		p = p[:n]
+	}
+	c.col += int64(len(p))
+	c.total += int64(len(p))
+	return len(p)
 }
 
 func (c *Checker) next(b byte) {

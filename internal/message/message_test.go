@@ -373,6 +373,13 @@ func FuzzCheck(f *testing.F) {
 		one.Write([]byte(s))
 		two.Write([]byte(s[:cut]))
 		two.Write([]byte(s[cut:]))
+		single := NewChecker(l)
+		for i := range len(s) {
+			single.Write([]byte{s[i]})
+		}
+		if a, b := one.Result(), single.Result(); (a == nil) != (b == nil) || a != nil && *a != *b {
+			t.Errorf("%q byte by byte: %v and %v", s, a, b)
+		}
 		a, b := one.Result(), two.Result()
 		if (a == nil) != (b == nil) || a != nil && *a != *b {
 			t.Errorf("%q cut at %d: %v and %v", s, cut, a, b)
@@ -381,4 +388,21 @@ func FuzzCheck(f *testing.F) {
 			t.Errorf("%q: nothing found", s)
 		}
 	})
+}
+
+// text is a megabyte of lines as mail has them.
+var text = bytes.Repeat([]byte("a line of an ordinary length, of which a message has many thousands, more or less\r\n"), 12_500)
+
+func BenchmarkToLF(b *testing.B) {
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		ToLF(io.Discard).Write(text)
+	}
+}
+
+func BenchmarkCheck(b *testing.B) {
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		NewChecker(Limits{CRLF: true, NUL: true, Line: 1000}).Write(text)
+	}
 }
