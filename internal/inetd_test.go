@@ -129,3 +129,31 @@ func connect(t *testing.T, addr string) net.Conn {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// Under inetd stderr is the connection too: what goes wrong before the session is not told to the peer.
+func TestNothingOfStderrReachesThePeer(t *testing.T) {
+	bin := mailtest.Build(t, programs...)
+	for name := range sessions {
+		for what, args := range map[string][]string{
+			"no office":    {"--office", "/nonexistent/office"},
+			"unknown flag": {"--bogus"},
+		} {
+			t.Run(name+" "+what, func(t *testing.T) {
+				fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), os.NewFile(uintptr(fds[1]), "theirs")
+				defer ours.Close()
+				cmd := exec.Command(bin+"/"+name, args...)
+				cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
+				err = cmd.Run()
+				theirs.Close()
+				said, _ := io.ReadAll(ours)
+				if err == nil || len(said) != 0 {
+					t.Errorf("got %v and %q", err, said)
+				}
+			})
+		}
+	}
+}

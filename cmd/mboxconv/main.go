@@ -28,7 +28,7 @@ func newCommand() *cobra.Command {
 	var o options
 	rule := "strict"
 	cmd := &cobra.Command{
-		Use:   "mboxconv SOURCE DEST",
+		Use:   "mboxconv [FLAGS] SOURCE DEST",
 		Short: "Convert between mbox files and Maildirs",
 		Long: "Mboxconv copies all messages of one mailbox into another. SOURCE and DEST are mbox:PATH (the same as mboxrd:PATH),\n" +
 			"mboxo:PATH or maildir:PATH; for a file, - is standard input or output.",

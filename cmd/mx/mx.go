@@ -33,7 +33,7 @@ type options struct {
 func newCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:   "mx [flags] [DOMAIN...]",
+		Use:   "mx [FLAGS] [DOMAIN...]",
 		Short: "Tell where mail for a domain goes",
 		Long: `Tell where mail for each DOMAIN goes: the hosts to try, best first, one a line
 with their preference. DOMAIN may be an address too, user@domain. Without any,

@@ -3,7 +3,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ type options struct {
 func newCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:   "popd --office DIR",
+		Use:   "popd --office DIR [FLAGS]",
 		Short: "Serve Maildirs by POP3",
 		Long: "Popd speaks POP3 on standard input and output, or listens, and serves the mailboxes of a post office.\n" +
 			"With --user or --maildir it serves one mailbox to whoever started it, without a login.",
@@ -42,7 +41,6 @@ func newCommand() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, o) },
 	}
-	cmd.SetErr(talk())
 	o.office = office.Flag(cmd)
 	o.serve = listen.Flags(cmd)
 	f := cmd.Flags()
@@ -50,23 +48,11 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.maildir, "maildir", "", "serve the Maildir `PATH` without a login; not over the network")
 	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
 	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
-	f.BoolVar(&o.tls, "tls", false, "start with TLS at once, as on port 995")
+	f.BoolVar(&o.tls, "tls-wrap", false, "start with TLS at once, as on port 995")
 	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS from anywhere")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
 	cmd.AddCommand(passwd.Command(o.office))
 	return cmd
-}
-
-// talk is where remarks go: stderr, unless inetd made that the connection itself.
-func talk() io.Writer {
-	in, err := os.Stdin.Stat()
-	if err != nil || in.Mode()&os.ModeSocket == 0 {
-		return os.Stderr
-	}
-	if out, err := os.Stderr.Stat(); err != nil || os.SameFile(in, out) {
-		return io.Discard
-	}
-	return os.Stderr
 }
 
 // check refuses flags that contradict each other.
@@ -77,7 +63,7 @@ func (o *options) check() error {
 	case o.user != "" && o.maildir != "":
 		return cli.Usagef("--user and --maildir exclude each other")
 	case o.known() && (len(o.serve.Listen) > 0 || o.tls):
-		return cli.Usagef("--user and --maildir need no login, so they do not go with --listen or --tls")
+		return cli.Usagef("--user and --maildir need no login, so they do not go with --listen or --tls-wrap")
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func TestCurl(t *testing.T) {
 	curl := mailtest.Peer(t, "curl")
 	office, box := newOffice(t, "Subject: one\n\n.dot\ncaf\xe9\n", big, "no header", "")
 	addr := start(t, office)
-	tlsAddr := start(t, office, "--tls")
+	tlsAddr := start(t, office, "--tls-wrap")
 	run := func(args ...string) []byte {
 		t.Helper()
 		out, err := exec.Command(curl, append([]string{"-sS", "-k", "-u", "alice@example.org:pa ss"}, args...)...).Output()

@@ -42,7 +42,7 @@ type options struct {
 func newCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:   "smtpd --office DIR [-- COMMAND ARG...]",
+		Use:   "smtpd --office DIR [FLAGS] [-- COMMAND ARG...]",
 		Short: "Receive mail by SMTP",
 		Long: "Smtpd speaks SMTP on standard input and output, or listens, and puts each message into the mailboxes of a\n" +
 			"post office, or hands it to COMMAND by the rules of mailpipe(7).",
@@ -62,7 +62,7 @@ func newCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "call this host `HOST` (default the system's host name)")
 	f.BoolVar(&o.submit, "submission", false, "take mail only from users who have logged in")
-	f.BoolVar(&o.tls, "tls", false, "begin with TLS, as on port 465")
+	f.BoolVar(&o.tls, "tls-wrap", false, "begin with TLS, as on port 465")
 	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
 	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
 	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS")

@@ -212,11 +212,11 @@ func TestMsmtp(t *testing.T) {
 	})
 }
 
-// With --tls the session begins in TLS.
+// With --tls-wrap the session begins in TLS.
 func TestSwaksTLS(t *testing.T) {
 	mailtest.Peer(t, "swaks")
 	bin, office := newOffice(t)
-	port := listening(t, bin, office, "--tls", "--submission")
+	port := listening(t, bin, office, "--tls-wrap", "--submission")
 	swaks := func(args ...string) (string, error) {
 		return runPeer(t, "", "swaks", append([]string{"--server", "127.0.0.1", "--port", port, "--tlsc",
 			"--from", "alice@example.org", "--to", "bob@example.org"}, args...)...)

@@ -35,7 +35,7 @@ type options struct {
 func newCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:   "smtpsend [-v] [-f SENDER] [--server URL | --pipe COMMAND] [RECIPIENT...]",
+		Use:   "smtpsend [FLAGS] [-f SENDER] [--server URL | --pipe COMMAND] [RECIPIENT...]",
 		Short: "Send the message on stdin by SMTP",
 		Long: "Smtpsend sends the message on standard input to a server, to a command that speaks SMTP on its standard\n" +
 			"input and output, or to the mail exchangers of the recipients' domains. It prints a line for each recipient\n" +

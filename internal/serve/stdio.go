@@ -57,6 +57,14 @@ func streamConn(f *os.File) (net.Conn, error) {
 	return nil, status.Errorf(status.OSErr, "use the socket %q: it is not a stream", f.Name())
 }
 
+// KeepStderrFromPeer points stderr to nowhere if it is the connection on stdin too, as inetd makes it. Run does so as well; a
+// program that has something to say before calls this first.
+func KeepStderrFromPeer() {
+	if info, err := os.Stdin.Stat(); err == nil && info.Mode()&fs.ModeSocket != 0 {
+		silence(os.Stderr, info)
+	}
+}
+
 // silence points stderr to nowhere if it is the connection too, as inetd makes it: what we log is not for the peer.
 func silence(stderr *os.File, conn os.FileInfo) {
 	if info, err := stderr.Stat(); err != nil || !os.SameFile(info, conn) {

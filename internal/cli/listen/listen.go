@@ -14,8 +14,9 @@ import (
 )
 
 // Flags adds --listen, --proxy-from, --max-connections, --max-per-address and --drain. The options are filled when the
-// command line is parsed, and their logger is the command's.
+// command line is parsed, and their logger is the command's. From here on nothing that is said on stderr reaches a peer.
 func Flags(cmd *cobra.Command) *serve.Options {
+	serve.KeepStderrFromPeer()
 	o := &serve.Options{Log: cli.Logger(cmd)}
 	f := cmd.Flags()
 	f.StringArrayVar(&o.Listen, "listen", nil, "listen on `ADDRESS` (host:port, :port or unix:/path); may be given several times")
