@@ -197,6 +197,9 @@ func (s *session) answer(c *command, err error) {
 	switch {
 	case errors.As(err, &syntax):
 		r = &refusal{bad: true, text: syntax.Text}
+		if s.secret { // the text shows what it was about
+			r.text = "the arguments are not as they should be"
+		}
 	case errors.As(err, &r):
 	case errors.Is(err, wire.ErrTooBig):
 		r = &refusal{code: "TOOBIG", text: "a literal is too big"}

@@ -420,7 +420,7 @@ func TestTranscript(t *testing.T) {
 	var text strings.Builder
 	cfg := testConfig(d)
 	cfg.Trace = func(line string) { text.WriteString(line + "\n") }
-	conn := &script{in: []string{"a LOGIN alice wrong-secret\r\nb AUTHENTICATE PLAIN\r\nQUJD\r\nc LOGIN {5+}\r\nalice {6+}\r\nsecret\r\n" +
+	conn := &script{in: []string{"a LOGIN alice wrong-secret\r\na  login alice secret\r\nLOGIN alice secret\r\nb AUTHENTICATE PLAIN\r\nQUJD\r\nc LOGIN {5+}\r\nalice {6+}\r\nsecret\r\n" +
 		"e SELECT INBOX\r\nf FETCH 1 BODY[]\r\ng LOGOUT\r\n"}}
 	if err := cfg.Serve(context.Background(), conn, Peer{Trusted: true}); err != nil {
 		t.Fatal(err)

@@ -109,16 +109,17 @@ func (w sender) Write(p []byte) (int, error) {
 	return w.conn.Write(p)
 }
 
-// traceIn writes a line of the client to the transcript; LOGIN and AUTHENTICATE without their arguments.
+// traceIn writes a line of the client to the transcript. What follows LOGIN or AUTHENTICATE is left out, also
+// where the tag is missing or too many blanks make it no command.
 func (s *session) traceIn(line []byte, more bool) {
 	text := string(line)
 	if !more {
 		s.secret = false
-		if words := strings.SplitN(text, " ", 3); len(words) == 3 {
-			switch strings.ToUpper(words[1]) {
-			case "LOGIN", "AUTHENTICATE":
+		words := strings.Fields(text)
+		for i, w := range words[:min(2, len(words))] {
+			if strings.EqualFold(w, "LOGIN") || strings.EqualFold(w, "AUTHENTICATE") {
 				s.secret = true
-				text = words[0] + " " + words[1] + " ***"
+				text = strings.Join(words[:i+1], " ") + " ***"
 			}
 		}
 	} else if s.secret {
