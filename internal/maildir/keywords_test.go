@@ -85,3 +85,36 @@ func TestSubscriptions(t *testing.T) {
 		t.Errorf("without a file: %q, %v", names, err)
 	}
 }
+
+// Each call that changes the disk fails in turn: the file is the old one or the new one, never a part.
+func TestSmallFilesFaults(t *testing.T) {
+	errFault := errors.New("fault")
+	ctx := context.Background()
+	files := []struct {
+		name, before, after string
+		change              func(*Dir) error
+	}{
+		{keywordsName, "0 Junk\n", "0 Junk\n1 Later\n", func(d *Dir) error { _, err := d.AddKeywords(ctx, []string{"Later"}); return err }},
+		{subscriptionsName, "V\t2\n\nA\n", "V\t2\n\nA\nB\n", func(d *Dir) error { return d.Subscribe(ctx, "B", true) }},
+	}
+	for _, f := range files {
+		for step := range 8 {
+			d := box(t)
+			put(t, d, f.name, f.before)
+			left := step
+			d.ops = failing(&left, errFault)
+			err := f.change(d)
+			text, rerr := d.Root().ReadFile(f.name)
+			if rerr != nil || string(text) != f.before && string(text) != f.after {
+				t.Errorf("%s, step %d: file is %q, %v", f.name, step, text, rerr)
+			}
+			if (err == nil) != (left >= 0) || err == nil && string(text) != f.after {
+				t.Errorf("%s, step %d: got %v, file is %q", f.name, step, err, text)
+			}
+			d.ops = &realOps
+			if err := f.change(d); err != nil {
+				t.Errorf("%s, step %d: again: %v", f.name, step, err)
+			}
+		}
+	}
+}
