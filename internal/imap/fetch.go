@@ -21,10 +21,11 @@ type fetchItem struct {
 type need uint8
 
 const (
-	needName   need = 0 // what its name and its file's time tell
-	needSize   need = 1 // its size as sent
-	needHeader need = 2 // its header
-	needParts  need = 4 // all of it
+	needRow    need = 0 // what the session knows already
+	needFile   need = 1 // the time of its file
+	needSize   need = 2 // its size as sent
+	needHeader need = 4 // its header
+	needParts  need = 8 // all of it
 )
 
 var fetchMacros = map[string][]string{
@@ -161,8 +162,10 @@ func (it fetchItem) needs() need {
 		return needHeader
 	case it.name == "RFC822.SIZE":
 		return needSize
+	case it.name == "INTERNALDATE":
+		return needFile
 	case it.sec == nil:
-		return needName
+		return needRow
 	case it.sec.needsParts():
 		return needParts
 	case it.sec.kind == "" || it.sec.kind == "TEXT":
@@ -254,6 +257,9 @@ func (v *view) close() {
 
 // load reads as much of the message as n asks for.
 func (v *view) load(b *mailbox, n need) error {
+	if n == needRow || n == needSize && v.m.size >= 0 {
+		return nil
+	}
 	if v.file == nil {
 		if err := v.open(b); err != nil {
 			return err

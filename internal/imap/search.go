@@ -235,7 +235,7 @@ func (p *keyParser) uids(set wire.Set) criterion {
 
 // named is a key that the message's row answers.
 func named(match func(c *candidate) bool) criterion {
-	return criterion{cost: needName, match: func(c *candidate) (bool, error) { return match(c), nil }}
+	return criterion{cost: needRow, match: func(c *candidate) (bool, error) { return match(c), nil }}
 }
 
 // rowKeys are the keys without argument.
@@ -336,7 +336,7 @@ func (p *keyParser) date(word string) (criterion, error) {
 	if err != nil {
 		return criterion{}, bad("%s wants a day like 1-Feb-1994", word)
 	}
-	of, cost := arrival, needSize
+	of, cost := arrival, needFile
 	word, sent := strings.CutPrefix(word, "SENT")
 	if sent {
 		of, cost = sentDate, needHeader

@@ -17,7 +17,7 @@ import (
 )
 
 func arrival(c *candidate) (time.Time, bool, error) {
-	err := c.load(c.box, needName)
+	err := c.load(c.box, needFile)
 	return c.view.date, true, err
 }
 
@@ -33,7 +33,7 @@ func sentDate(c *candidate) (time.Time, bool, error) {
 func inHeader(name, text string) criterion {
 	text = strings.ToLower(text)
 	return criterion{cost: needHeader, match: func(c *candidate) (bool, error) {
-		if err := c.load(c.box, needName); err != nil {
+		if err := c.load(c.box, needFile); err != nil {
 			return false, err
 		}
 		value, ok, err := parseField(io.NewSectionReader(c.file, 0, 1<<62), name)
