@@ -50,7 +50,7 @@ func (p *prefixes) Set(s string) error {
 			prefix = netip.PrefixFrom(ip, ip.BitLen())
 		}
 		if prefix.Addr().Is4In6() {
-			return fmt.Errorf("write the IPv4 network %s without ::ffff:", part)
+			return fmt.Errorf("the IPv4 network %s is to be written without its IPv6 prefix", part)
 		}
 		*p = append(*p, prefix.Masked())
 	}
