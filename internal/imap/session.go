@@ -246,8 +246,8 @@ func (s *session) bye(err error) error {
 		s.w.Line("* BYE %s", text)
 		s.w.Flush()
 	}
-	if err != nil {
-		s.cfg.Log.Info("session ended", "peer", s.peer.Address, "user", s.user(), "err", err)
+	if err != nil && s.account != nil {
+		err = fmt.Errorf("session of %q: %w", s.user(), err)
 	}
 	return err
 }
