@@ -129,16 +129,3 @@ func setString(n uint32) string {
 	}
 	return strconv.FormatUint(uint64(n), 10)
 }
-
-// Numbers makes a set of ascending numbers, runs joined.
-func Numbers(n []uint32) Set {
-	var s Set
-	for _, v := range n {
-		if k := len(s); k > 0 && s[k-1].Hi+1 == v {
-			s[k-1].Hi = v
-			continue
-		}
-		s = append(s, Range{v, v})
-	}
-	return s
-}
