@@ -140,7 +140,7 @@ func (s *sender) attempt(ctx context.Context, host string, o smtp.Options, dial 
 		}
 		return todo
 	}
-	for i, got := range c.Send(ctx, s.message, s.part(todo)) {
+	for i, got := range c.Send(ctx, s.message, s.envelope.For(todo...)) {
 		s.results[todo[i]] = result{host, got}
 		if got.Err != nil && got.Err.Class == status.Temporary && !got.Unsure && ctx.Err() == nil {
 			again = append(again, todo[i])
@@ -148,19 +148,6 @@ func (s *sender) attempt(ctx context.Context, host string, o smtp.Options, dial 
 	}
 	c.Quit(ctx)
 	return again
-}
-
-// part is the envelope for some of the recipients.
-func (s *sender) part(todo []int) *envelope.Envelope {
-	e := *s.envelope
-	e.Recipients, e.Notify = nil, nil
-	for _, i := range todo {
-		e.Recipients = append(e.Recipients, s.envelope.Recipients[i])
-		if i < len(s.envelope.Notify) {
-			e.Notify = append(e.Notify, s.envelope.Notify[i])
-		}
-	}
-	return &e
 }
 
 // fail notes a failure that is not of one recipient. What a server said to a recipient before says more than that the

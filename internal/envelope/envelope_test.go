@@ -133,7 +133,7 @@ func TestEnvironRoundTrip(t *testing.T) {
 		Sender:     Address{"a@b", "c.org"},
 		Recipients: []Address{{"x", "y.org"}, {"z", "y.org"}},
 		Conn:       Connection{Proto: "TCP", RemoteIP: "192.0.2.1", RemotePort: "25", Helo: "me", TLS: "TLS1.3 X"},
-		Body:       "8BITMIME", Notify: []string{"NEVER", ""}, RequireTLS: true,
+		Body:       "8BITMIME", Notify: []string{"NEVER", ""}, ORcpt: []string{"", "rfc822;old+2Bz@y.org"}, RequireTLS: true,
 	}
 	base := []string{"PATH=/bin", "SENDER=forged@x.org", "AUTHUSER=root", "RECIPIENT=old@x.org", "SMTP_SMTPUTF8=1"}
 	env, err := e.Environ(base)
@@ -153,6 +153,9 @@ func TestEnvironRoundTrip(t *testing.T) {
 	if err != nil || !slices.Equal(env, again) {
 		t.Errorf("got %q, %v\nwant %q", again, err, env)
 	}
+	if want := "SMTP_ORCPT=\nrfc822;old+2Bz@y.org"; !slices.Contains(env, want) || len(got.ORcpt) != 2 || got.ORcpt[1] != e.ORcpt[1] {
+		t.Errorf("got ORCPT %q of %q, want %q", got.ORcpt, env, want)
+	}
 	e.Conn.Helo = "x\nSENDER=evil@x.org"
 	if _, err := e.Environ(nil); err == nil {
 		t.Error("a line end in HELO was let through")
@@ -160,6 +163,24 @@ func TestEnvironRoundTrip(t *testing.T) {
 	e.Conn.Helo, e.Recipients = "", []Address{{"a\nb@c.org", "d.org"}}
 	if _, err := e.Environ(nil); err == nil {
 		t.Error("a line end in a recipient was let through")
+	}
+}
+
+func TestFor(t *testing.T) {
+	e := &Envelope{
+		Sender:     Address{"a", "b.org"},
+		Recipients: []Address{{"x", "y.org"}, {"z", "y.org"}, {"u", "y.org"}},
+		Notify:     []string{"NEVER", "", "DELAY"},
+		ORcpt:      []string{"rfc822;1", "rfc822;2", ""},
+	}
+	got := e.For(2, 1)
+	if got.Sender != e.Sender || !slices.Equal(got.Recipients, []Address{{"u", "y.org"}, {"z", "y.org"}}) ||
+		!slices.Equal(got.Notify, []string{"DELAY", ""}) || !slices.Equal(got.ORcpt, []string{"", "rfc822;2"}) {
+		t.Errorf("got %+v", got)
+	}
+	e.Notify, e.ORcpt = nil, nil
+	if got := e.For(0); len(e.Recipients) != 3 || len(got.Recipients) != 1 || got.Notify != nil || got.ORcpt != nil {
+		t.Errorf("got %+v of %+v", got, e)
 	}
 }
 

@@ -6,7 +6,8 @@ import (
 	"pennypost/internal/status"
 )
 
-// MaxRecipients is the number of bytes that RECIPIENTS may take (mailpipe(7)): a server answers 452 beyond.
+// MaxRecipients is the number of bytes that RECIPIENTS, SMTP_NOTIFY and SMTP_ORCPT may take each (mailpipe(7)): a server
+// answers 452 beyond.
 const MaxRecipients = 100_000
 
 // Connection is where a message came from, in the words of tcp-environ(5).
@@ -31,6 +32,7 @@ type Envelope struct {
 	EnvID      string   // SMTP_ENVID in xtext (RFC 3461 section 4.4)
 	Ret        string   // SMTP_RET: FULL or HDRS (RFC 3461 section 4.3)
 	Notify     []string // SMTP_NOTIFY, one value a recipient, or empty (RFC 3461 section 4.1)
+	ORcpt      []string // SMTP_ORCPT, one value a recipient, or empty: type;address in xtext (RFC 3461 section 4.2)
 	RequireTLS bool     // SMTP_REQUIRETLS (RFC 8689)
 	SMTPUTF8   bool     // SMTP_SMTPUTF8 (RFC 6531)
 }
@@ -40,23 +42,30 @@ type variable struct {
 	name string
 	get  func(*Envelope) string
 	set  func(*Envelope, string) error
+	list bool // a line for each recipient
 }
 
 func text(name string, field func(*Envelope) *string) variable {
-	return variable{name,
-		func(e *Envelope) string { return *field(e) },
-		func(e *Envelope, v string) error { *field(e) = v; return nil }}
+	return variable{name: name,
+		get: func(e *Envelope) string { return *field(e) },
+		set: func(e *Envelope, v string) error { *field(e) = v; return nil }}
+}
+
+func list(name string, field func(*Envelope) *[]string) variable {
+	return variable{name: name, list: true,
+		get: func(e *Envelope) string { return strings.Join(*field(e), "\n") },
+		set: func(e *Envelope, v string) error { *field(e) = lines(v, true); return nil }}
 }
 
 func flag(name string, field func(*Envelope) *bool) variable {
-	return variable{name,
-		func(e *Envelope) string {
+	return variable{name: name,
+		get: func(e *Envelope) string {
 			if *field(e) {
 				return "1"
 			}
 			return ""
 		},
-		func(e *Envelope, v string) error { *field(e) = v != "" && v != "0"; return nil }}
+		set: func(e *Envelope, v string) error { *field(e) = v != "" && v != "0"; return nil }}
 }
 
 // variables in the order of mailpipe(7). SENDER and RECIPIENTS are apart: their being absent has a meaning.
@@ -73,9 +82,8 @@ var variables = []variable{
 	text("SMTP_BODY", func(e *Envelope) *string { return &e.Body }),
 	text("SMTP_ENVID", func(e *Envelope) *string { return &e.EnvID }),
 	text("SMTP_RET", func(e *Envelope) *string { return &e.Ret }),
-	{"SMTP_NOTIFY",
-		func(e *Envelope) string { return strings.Join(e.Notify, "\n") },
-		func(e *Envelope, v string) error { e.Notify = lines(v, true); return nil }},
+	list("SMTP_NOTIFY", func(e *Envelope) *[]string { return &e.Notify }),
+	list("SMTP_ORCPT", func(e *Envelope) *[]string { return &e.ORcpt }),
 	flag("SMTP_REQUIRETLS", func(e *Envelope) *bool { return &e.RequireTLS }),
 	flag("SMTP_SMTPUTF8", func(e *Envelope) *bool { return &e.SMTPUTF8 }),
 }
@@ -109,8 +117,8 @@ func FromEnviron(environ []string) (*Envelope, error) {
 }
 
 // FromArgs lets the command line go before the environment: a sender when one was given (nil = not given; "" and "<>"
-// mean the null sender), recipients when there are any. Notify values belong to the recipients they came with and go with
-// them.
+// mean the null sender), recipients when there are any. Notify and ORcpt values belong to the recipients they came with
+// and go with them.
 func (e *Envelope) FromArgs(sender *string, recipients []string) error {
 	if sender != nil {
 		a, err := Parse(*sender)
@@ -122,8 +130,24 @@ func (e *Envelope) FromArgs(sender *string, recipients []string) error {
 	if len(recipients) == 0 {
 		return nil
 	}
-	e.Notify = nil
+	e.Notify, e.ORcpt = nil, nil
 	return e.setRecipients(recipients)
+}
+
+// For is a copy of e with only the recipients at these places, their Notify and ORcpt values with them.
+func (e *Envelope) For(places ...int) *Envelope {
+	part := *e
+	part.Recipients, part.Notify, part.ORcpt = nil, nil, nil
+	for _, i := range places {
+		part.Recipients = append(part.Recipients, e.Recipients[i])
+		if i < len(e.Notify) {
+			part.Notify = append(part.Notify, e.Notify[i])
+		}
+		if i < len(e.ORcpt) {
+			part.ORcpt = append(part.ORcpt, e.ORcpt[i])
+		}
+	}
+	return &part
 }
 
 func (e *Envelope) setRecipients(list []string) error {
@@ -145,7 +169,7 @@ func (e *Envelope) setRecipients(list []string) error {
 // is always there. RECIPIENT is set when there is exactly one recipient. A value with a NUL or a line end, which the
 // parser lets nobody make, is an error rather than a forged variable.
 func (e *Envelope) Environ(base []string) ([]string, error) {
-	const single, list = "\x00\r\n", "\x00\r" // what a value of one line, of several lines cannot hold
+	const single, several = "\x00\r\n", "\x00\r" // what a value of one line, of several lines cannot hold
 	out := make([]string, 0, len(base)+len(variables)+3)
 	for _, kv := range base {
 		if name, _, _ := strings.Cut(kv, "="); !ours(name) {
@@ -162,8 +186,8 @@ func (e *Envelope) Environ(base []string) ([]string, error) {
 	for _, v := range variables {
 		if value := v.get(e); value != "" {
 			forbidden := single
-			if v.name == "SMTP_NOTIFY" {
-				forbidden = list
+			if v.list {
+				forbidden = several
 			}
 			add(v.name, value, forbidden)
 		}
@@ -175,7 +199,7 @@ func (e *Envelope) Environ(base []string) ([]string, error) {
 			err = badAddress(rcpts[i], "it has a line end or NUL in it")
 		}
 	}
-	add("RECIPIENTS", strings.Join(rcpts, "\n"), list)
+	add("RECIPIENTS", strings.Join(rcpts, "\n"), several)
 	if len(rcpts) == 1 {
 		add("RECIPIENT", rcpts[0], single)
 	}

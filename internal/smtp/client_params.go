@@ -97,7 +97,8 @@ func (c *Client) dsnMail(_ content, e *envelope.Envelope) (string, error) {
 	return p, nil
 }
 
-// rcptCommand is RCPT for recipient i, with NOTIFY (RFC 3461 section 4.1) where it is asked for and DSN is offered.
+// rcptCommand is RCPT for recipient i, with NOTIFY and ORCPT (RFC 3461 sections 4.1 and 4.2) where they are asked for and
+// DSN is offered.
 func (c *Client) rcptCommand(e *envelope.Envelope, i int) (string, error) {
 	a := e.Recipients[i]
 	if a.IsNull() {
@@ -111,11 +112,47 @@ func (c *Client) rcptCommand(e *envelope.Envelope, i int) (string, error) {
 		return "", err
 	}
 	line := "RCPT TO:" + a.Path()
-	if _, ok := c.esmtp["DSN"]; ok && i < len(e.Notify) && e.Notify[i] != "" {
-		if !validNotify(strings.ToUpper(e.Notify[i])) {
-			return "", status.Errorf(status.Config, "NOTIFY=%q: want NEVER or some of SUCCESS,FAILURE,DELAY", e.Notify[i])
-		}
-		line += " NOTIFY=" + strings.ToUpper(e.Notify[i])
+	if _, ok := c.esmtp["DSN"]; !ok {
+		return line, nil
 	}
-	return line, nil
+	p, err := dsnRcpt(at(e.Notify, i), at(e.ORcpt, i))
+	return line + p, err
+}
+
+func dsnRcpt(notify, orcpt string) (string, error) {
+	p := ""
+	if notify != "" {
+		if !validNotify(strings.ToUpper(notify)) {
+			return "", status.Errorf(status.Config, "NOTIFY=%q: want NEVER or some of SUCCESS,FAILURE,DELAY", notify)
+		}
+		p += " NOTIFY=" + strings.ToUpper(notify)
+	}
+	if orcpt != "" {
+		if orcpt = embedUnicode(orcpt); !validORcpt(orcpt) || strings.ContainsFunc(orcpt, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+			return "", status.Errorf(status.Config, "ORCPT=%q: want type;address in xtext", orcpt)
+		}
+		p += " ORCPT=" + orcpt
+	}
+	return p, nil
+}
+
+// embedUnicode is the ASCII form of an address of type utf-8, with \x{HEX} for what is not ASCII (RFC 6533 section 3).
+func embedUnicode(orcpt string) string {
+	var b strings.Builder
+	for _, r := range orcpt {
+		if r < 0x80 {
+			b.WriteRune(r)
+			continue
+		}
+		b.WriteString(`\x{` + strings.ToUpper(strconv.FormatInt(int64(r), 16)) + "}")
+	}
+	return b.String()
+}
+
+// at is list[i], or "" beyond its end.
+func at(list []string, i int) string {
+	if i < len(list) {
+		return list[i]
+	}
+	return ""
 }

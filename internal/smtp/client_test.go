@@ -281,6 +281,14 @@ func TestSendParameters(t *testing.T) {
 			<- RCPT TO:<b@b.example> NOTIFY=SUCCESS,DELAY
 			-> 550 no
 			<- QUIT`, "D 550 5.0.0 no\n"},
+		{"ORCPT", func(e *envelope.Envelope) { e.ORcpt = []string{"utf-8;\u00fc@b.example"} }, "x", all + `
+			<- MAIL FROM:<a@a.example>
+			-> 250
+			<- RCPT TO:<b@b.example> ORCPT=utf-8;\x{FC}@b.example
+			-> 550 no
+			<- QUIT`, "D 550 5.0.0 no\n"},
+		{"ORCPT cannot bring parameters", func(e *envelope.Envelope) { e.ORcpt = []string{"utf-8;x NOTIFY=NEVER"} }, "x", all + `
+			<- QUIT`, `Z 451 4.3.5 ORCPT="utf-8;x NOTIFY=NEVER": want type;address in xtext` + "\n"},
 		{"DSN not offered", func(e *envelope.Envelope) { e.Ret, e.EnvID, e.Notify = "HDRS", "q", []string{"NEVER"} }, "x", hello + `
 			<- MAIL FROM:<a@a.example>
 			-> 250

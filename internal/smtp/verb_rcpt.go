@@ -23,7 +23,7 @@ func (s *session) rcpt(arg string) Reply {
 		s.logRefusal("recipient refused", err, "from", s.facts.Envelope.Sender.String(), "rcpt", said.String())
 		return errorReply(err)
 	}
-	if full := s.full(r.Address); full != nil {
+	if full := s.full(r); full != nil {
 		return *full
 	}
 	s.addRecipient(r)
@@ -63,9 +63,9 @@ func rcptParameters(r *Recipient) map[string]func(value string) bool {
 const noRoom = "4.5.3"
 
 // full is the refusal of a recipient for which there is no room (RFC 5321 section 4.5.3.1.10), or nil.
-func (s *session) full(a envelope.Address) *Reply {
+func (s *session) full(r *Recipient) *Reply {
 	n := len(s.facts.Envelope.Recipients)
-	if n < s.srv.MaxRecipients && s.names+len(a.String())+1 <= envelope.MaxRecipients {
+	if n < s.srv.MaxRecipients && s.names+r.room() <= envelope.MaxRecipients {
 		return nil
 	}
 	return &Reply{452, noRoom, []string{"Error: too many recipients"}}
@@ -74,13 +74,24 @@ func (s *session) full(a envelope.Address) *Reply {
 func (s *session) addRecipient(r *Recipient) {
 	env := s.facts.Envelope
 	env.Recipients = append(env.Recipients, r.Address)
-	s.names += len(r.Address.String()) + 1
-	if r.Notify != "" && !s.notify {
-		s.notify = true
-		env.Notify = make([]string, len(env.Recipients)-1)
-	}
-	if s.notify {
-		env.Notify = append(env.Notify, r.Notify)
-	}
+	s.names += r.room()
+	env.Notify = beside(env.Notify, r.Notify, len(env.Recipients))
+	env.ORcpt = beside(env.ORcpt, r.ORcpt, len(env.Recipients))
 	s.state = addressed
+}
+
+// room is the longest line that the recipient takes in a variable of mailpipe(7).
+func (r *Recipient) room() int {
+	return max(len(r.Address.String()), len(r.Notify), len(r.ORcpt)) + 1
+}
+
+// beside adds the value of recipient number n to a list that stays empty until there is a value.
+func beside(list []string, value string, n int) []string {
+	if value == "" && len(list) == 0 {
+		return nil
+	}
+	for len(list) < n-1 {
+		list = append(list, "")
+	}
+	return append(list, value)
 }
