@@ -31,6 +31,9 @@ type options struct {
 	submit    bool
 	maxSize   int64
 	maxRcpt   int
+	maxHeader int64
+	maxLine   int
+	minRate   int
 	maxHops   int
 	greet     time.Duration
 	timeout   time.Duration
@@ -67,6 +70,9 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
 	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS")
 	f.Int64Var(&o.maxSize, "max-size", smtp.DefaultMaxSize, "largest message, `OCTETS`")
+	f.Int64Var(&o.maxHeader, "max-header", smtp.DefaultMaxHeader, "largest header of a message, `OCTETS`")
+	f.IntVar(&o.maxLine, "max-line", 0, "longest line of a message, `OCTETS` with its end (default any)")
+	f.IntVar(&o.minRate, "min-rate", smtp.DefaultMinRate, "slowest message data, `OCTETS` a second, 0 for any")
 	f.IntVar(&o.maxRcpt, "max-rcpt", smtp.DefaultMaxRecipients, "most recipients of a message, `N`")
 	f.IntVar(&o.maxHops, "max-hops", 50, "refuse a message with `N` Received fields as looping")
 	f.DurationVar(&o.greet, "greet-delay", 0, "wait for `TIME` before the banner, for clients that talk too early")
@@ -109,6 +115,8 @@ func (o *options) check() error {
 	switch {
 	case o.maxSize <= 0 || o.maxRcpt <= 0 || o.maxHops <= 0:
 		return cli.Usagef("--max-size, --max-rcpt and --max-hops must be above 0")
+	case o.maxHeader <= 0 || o.maxLine < 0 || o.minRate < 0:
+		return cli.Usagef("--max-header must be above 0, --max-line and --min-rate not below")
 	case o.timeout <= 0 || o.total <= 0 || o.greet < 0:
 		return cli.Usagef("--timeout and --total-timeout must be above 0, --greet-delay not below")
 	case (o.cert == "") != (o.key == ""):
@@ -135,11 +143,17 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 		TLSOnly:        o.tls,
 		Auth:           newAuth(off, o.plaintext),
 		MaxSize:        o.maxSize,
+		MaxHeader:      o.maxHeader,
+		MaxLine:        o.maxLine,
 		MaxRecipients:  o.maxRcpt,
+		MinRate:        o.minRate,
 		GreetDelay:     o.greet,
 		CommandTimeout: o.timeout,
 		TotalTimeout:   o.total,
 		Log:            cli.Logger(cmd),
+	}
+	if o.minRate == 0 {
+		e.MinRate = -1
 	}
 	if o.verbose {
 		e.Trace = cmd.ErrOrStderr()

@@ -81,6 +81,7 @@ type receiver struct {
 	check *message.Checker
 	size  int64 // octets with CRLF, as RFC 1870 section 5 counts them
 	max   int64
+	shape shape // limits of header and lines
 	err   error // why spooling stopped
 }
 
@@ -100,6 +101,9 @@ func (r *receiver) Write(p []byte) (int, error) {
 	r.size += int64(len(p))
 	if r.size > r.max && r.err == nil {
 		r.err = status.Errorf(status.Data, "Error: message size exceeds %d octets", r.max).WithReply(552, "5.3.4")
+	}
+	if r.shape.write(p); r.err == nil {
+		r.err = r.shape.err
 	}
 	if r.err == nil {
 		_, r.err = r.lf.Write(p)

@@ -78,6 +78,8 @@ type Engine struct {
 	Auth    *Authenticator // nil: AUTH is not offered
 
 	MaxSize       int64 // octets of a message with CRLF line ends, as in SIZE (RFC 1870); default 10240000
+	MaxHeader     int64 // octets of a message's header section; default 1000000, negative: no limit
+	MaxLine       int   // octets of a line of a message with CRLF; 0: no limit
 	MaxRecipients int   // recipients of a message; default 1000
 	MaxErrors     int   // commands refused before the connection is closed; default 20
 	MaxJunk       int   // commands that lead to no mail before the connection is closed; default 100
@@ -86,6 +88,8 @@ type Engine struct {
 	GreetDelay     time.Duration // wait before the banner, to catch clients that talk first; default 1 millisecond
 	CommandTimeout time.Duration // for one command line; default 5 minutes (RFC 5321 section 4.5.3.2.7)
 	DataTimeout    time.Duration // for each block of a message; default 3 minutes
+	MinRate        int           // bytes a second of message data, after DataTimeout of grace; default 500, negative: no limit
+	LoginDelay     time.Duration // wait before the reply to the first failed login, doubled with each; default 1 second
 	TotalTimeout   time.Duration // for the whole session; default 1 hour
 
 	// Stopping, when closed, ends sessions that are between two transactions with 421; others may finish theirs.
@@ -126,6 +130,7 @@ func (s *Engine) Serve(ctx context.Context, c net.Conn, info envelope.Connection
 func (s *Engine) withDefaults() *Engine {
 	d := *s
 	or(&d.MaxSize, DefaultMaxSize)
+	or(&d.MaxHeader, DefaultMaxHeader)
 	or(&d.MaxRecipients, DefaultMaxRecipients)
 	or(&d.MaxErrors, defaultMaxErrors)
 	or(&d.MaxJunk, defaultMaxJunk)
@@ -133,6 +138,8 @@ func (s *Engine) withDefaults() *Engine {
 	or(&d.GreetDelay, time.Millisecond)
 	or(&d.CommandTimeout, DefaultCommandTimeout)
 	or(&d.DataTimeout, DefaultDataTimeout)
+	or(&d.MinRate, DefaultMinRate)
+	or(&d.LoginDelay, defaultLoginDelay)
 	or(&d.TotalTimeout, DefaultTotalTimeout)
 	or(&d.Name, "localhost")
 	if d.Log == nil {

@@ -26,6 +26,8 @@ func newTestEngine() (*Engine, *office) {
 		Handler: o,
 		Now:     func() time.Time { return fixedTime },
 		NewID:   func() string { return "C15F841DD5" },
+
+		LoginDelay: time.Nanosecond,
 	}, o
 }
 
@@ -62,6 +64,10 @@ func with(t *testing.T, e *Engine, info *envelope.Connection, script string) {
 			e.GreetDelay = 10 * time.Second
 		case "maxsize":
 			e.MaxSize = int64(n)
+		case "maxheader":
+			e.MaxHeader = int64(n)
+		case "maxline":
+			e.MaxLine = n
 		case "maxerrors":
 			e.MaxErrors = n
 		case "maxjunk":

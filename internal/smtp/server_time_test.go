@@ -95,16 +95,35 @@ func TestTimeouts(t *testing.T) {
 			c.expect("354 ")
 			time.Sleep(time.Minute)
 			c.send("half a li")
-		}, 4 * time.Minute},
+		}, 3 * time.Minute}, // nine octets buy no time
 		{"data for ever", func(c *clocked) {
 			c.transaction()
 			c.send("DATA\r\n")
 			c.expect("354 ")
 			for range 59 {
 				time.Sleep(time.Minute)
-				c.send("line\r\n")
+				c.send(strings.Repeat("a line of thirty octets, more\r\n", 1000))
 			}
 		}, time.Hour},
+		{"data at a trickle", func(c *clocked) {
+			c.transaction()
+			c.send("DATA\r\n")
+			c.expect("354 ")
+			for range 3 {
+				time.Sleep(time.Minute - time.Second)
+				c.send(strings.Repeat("x", 500))
+			}
+		}, 3*time.Minute + 3*time.Second},
+		{"chunks at a trickle", func(c *clocked) {
+			c.transaction()
+			for range 2 {
+				c.send("BDAT 2\r\n")
+				time.Sleep(time.Minute)
+				c.send("xy")
+				c.expect("250 2.0.0")
+			}
+			c.send("BDAT 2\r\n")
+		}, 3 * time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -131,15 +150,39 @@ func TestSteadyData(t *testing.T) {
 		c.expect("354 ")
 		for range 20 {
 			time.Sleep(2 * time.Minute)
-			c.send("line\r\n")
+			c.send(strings.Repeat("500 a s\r\n", 2*60*500/9+1))
 		}
 		c.send(".\r\n")
 		c.expect("250 2.0.0 Ok: queued")
 		c.send("QUIT\r\n")
 		c.end("221 ", 40*time.Minute)
-		if got := o.one(t).body(); got != strings.Repeat("line\n", 20) {
+		if got := o.one(t).body(); got != strings.Repeat("500 a s\n", 20*(2*60*500/9+1)) {
 			t.Errorf("got %q", got)
 		}
+	})
+}
+
+// Each failed login waits twice as long for its reply as the one before.
+func TestLoginDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, _ := newTestEngine()
+		e.Auth, e.LoginDelay = testAuth(true), 2*time.Second
+		c := startClocked(t.Context(), t, e)
+		c.send("EHLO client.example\r\n")
+		for line := ""; !strings.HasPrefix(line, "250 "); {
+			line, _ = c.in.ReadString('\n')
+		}
+		var last time.Duration
+		for _, want := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second} {
+			c.send("AUTH PLAIN AGEAYg==\r\n")
+			c.expect("535 ")
+			now := time.Since(c.born)
+			if got := (now - last).Round(time.Second); got != want {
+				t.Errorf("the reply took %v, want %v", got, want)
+			}
+			last = now
+		}
+		c.end("421 4.7.0 ", 14*time.Second)
 	})
 }
 

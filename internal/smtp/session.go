@@ -40,9 +40,10 @@ type session struct {
 	closing bool // the next reply is the last
 	started time.Time
 
-	errors int // commands refused since the last message
-	junk   int // commands since the last message that led to none
-	logins int // failed logins
+	errors    int // commands refused since the last message
+	junk      int // commands since the last message that led to none
+	logins    int // failed logins
+	penalised int // failed logins that were made to wait
 
 	refused int       // recipients refused in this transaction
 	names   int       // bytes of RECIPIENTS so far
@@ -51,6 +52,7 @@ type session struct {
 	chunks  *receiver // of a message that comes by BDAT
 
 	inData   bool      // deadlines are those of message data
+	patience patience  // for message data
 	deadline time.Time // for the command that is awaited
 	lost     error     // why nothing more can be read or written
 	stop     func()
@@ -64,6 +66,7 @@ func newSession(ctx context.Context, srv *Engine, c net.Conn, info envelope.Conn
 	}
 	s.facts = Facts{Session: srv.NewID(), Envelope: &envelope.Envelope{Conn: info}}
 	s.secure = info.TLS != ""
+	s.patience = newPatience(srv.DataTimeout, srv.MinRate)
 	s.use(s.trace.Conn(c))
 	s.stop = s.watch()
 	return s
@@ -88,14 +91,18 @@ func (r sessionReader) Read(b []byte) (int, error) {
 	for {
 		limit := s.deadline
 		if s.inData {
-			limit = time.Now().Add(s.srv.DataTimeout)
+			limit = time.Now().Add(s.patience.left)
 		}
 		limit = s.cap(limit)
 		s.conn.SetReadDeadline(limit) // a pipe that has no deadlines is still ended by its writer
 		if err := s.interrupted(); err != nil {
 			return 0, err
 		}
+		asked := time.Now()
 		n, err := s.conn.Read(b)
+		if s.inData {
+			s.patience.spend(time.Since(asked), n)
+		}
 		if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Now().Before(limit) {
 			continue // woken to look whether it is time to stop
 		}
@@ -242,6 +249,7 @@ func (s *session) count(r Reply) {
 	if r.Code >= 400 && r.Enhanced != noRoom {
 		s.errors++
 	}
+	s.penalise()
 	if s.closing || s.lost != nil {
 		return
 	}
@@ -277,7 +285,7 @@ func (s *session) inputLost(err error) {
 	case errors.Is(err, errStopping):
 		s.refuse(Reply{421, "4.3.2", []string{s.srv.Name + " Error: shutting down"}})
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		s.refuse(Reply{421, "4.4.2", []string{s.srv.Name + " Error: timeout exceeded"}})
+		s.refuse(s.slow())
 	default:
 		s.lost = err
 	}

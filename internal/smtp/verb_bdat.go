@@ -23,7 +23,7 @@ func (s *session) bdat(arg string) Reply {
 	}
 	s.state = chunking
 	if s.chunks == nil {
-		s.chunks = newReceiver(s.srv.MaxSize)
+		s.chunks = s.receiver()
 	}
 	r := s.chunks
 	if err := s.readChunk(n, r); err != nil {

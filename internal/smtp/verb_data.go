@@ -6,7 +6,7 @@ func (s *session) data(arg string) Reply {
 		return syntax("DATA")
 	}
 	s.reply(Reply{354, "", []string{"End data with <CR><LF>.<CR><LF>"}})
-	r := newReceiver(s.srv.MaxSize)
+	r := s.receiver()
 	if err := s.readData(r); err != nil {
 		r.discard()
 		s.logFate(err, r.size)
