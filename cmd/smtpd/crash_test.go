@@ -27,7 +27,8 @@ var (
 // Smtpd is killed again and again while 20 clients send. What was answered with 250 is in the Maildir whole, and
 // whatever is to be seen there is whole; only tmp may hold halves.
 func TestKill(t *testing.T) {
-	const senders, kills = 20, 12
+	const senders = 20
+	kills := 10 + *crashMessages/100
 	bin, office := newOffice(t)
 	c := &crash{all: *crashMessages, rng: rand.New(rand.NewPCG(*crashSeed, 0))}
 	rounds := 0

@@ -9,6 +9,7 @@ type ops struct {
 	write   func(f *os.File, b []byte) (int, error)
 	sync    func(f *os.File) error
 	close   func(f *os.File) error
+	move    func(root *os.Root, old, new string) error // a rename that fails when new is there; may be unsupported
 	link    func(root *os.Root, old, new string) error
 	rename  func(root *os.Root, old, new string) error
 	remove  func(root *os.Root, name string) error
@@ -22,6 +23,7 @@ var realOps = ops{
 	write:   (*os.File).Write,
 	sync:    (*os.File).Sync,
 	close:   (*os.File).Close,
+	move:    move,
 	link:    (*os.Root).Link,
 	rename:  (*os.Root).Rename,
 	remove:  (*os.Root).Remove,

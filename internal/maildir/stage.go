@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -94,7 +95,9 @@ func (s *Staged) fill(f *os.File, r io.Reader, mtime time.Time) error {
 
 // copy moves the bytes of r to f and counts them; each LF without a CR before it counts twice in vsize.
 func (s *Staged) copy(f *os.File, r io.Reader) error {
-	buf := make([]byte, 64<<10)
+	space := copyBuffers.Get().(*[64 << 10]byte)
+	defer copyBuffers.Put(space)
+	buf := space[:]
 	cr := false
 	for {
 		n, rerr := r.Read(buf)
@@ -115,6 +118,9 @@ func (s *Staged) copy(f *os.File, r io.Reader) error {
 		}
 	}
 }
+
+// copyBuffers are what copy reads into: a server that delivers all the time needs no new one for each message.
+var copyBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
 // bareLF counts the LFs of b that no CR precedes; cr tells that one ended the bytes before b.
 func bareLF(b []byte, cr bool) int64 {
@@ -174,25 +180,37 @@ func Commit(all []*Staged) error {
 	return nil
 }
 
-// place gives the file its final name. A link refuses a name that is taken; where a file system has no
-// links, a look and a rename must do.
+// place gives the file its final name, and never one that is taken: it is moved where the system can refuse that. Elsewhere
+// a link refuses it; and where a file system has no links, a look and a rename must do.
 func (s *Staged) place() error {
 	if s.tmp == "" {
 		return fmt.Errorf("commit %q in %q: already committed or aborted", s.key, s.dir.Path())
 	}
-	err := s.dir.ops.link(s.dir.root, s.tmp, s.dest)
-	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM) {
+	o, root := s.dir.ops, s.dir.root
+	moved := true
+	err := o.move(root, s.tmp, s.dest)
+	if unsupported(err) || errors.Is(err, syscall.EINVAL) {
+		moved = false
+		err = o.link(root, s.tmp, s.dest)
+	}
+	if unsupported(err) {
 		if err = s.dir.absent(s.dest); err == nil {
-			err = s.dir.ops.rename(s.dir.root, s.tmp, s.dest)
-		}
-		if err == nil {
-			s.tmp = ""
+			moved = true
+			err = o.rename(root, s.tmp, s.dest)
 		}
 	}
 	if err != nil {
 		return fmt.Errorf("commit %q in %q: %w", s.dest, s.dir.Path(), err)
 	}
+	if moved {
+		s.tmp = ""
+	}
 	return nil
+}
+
+// unsupported tells that a call failed because the file system or the system does not have it.
+func unsupported(err error) bool {
+	return errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EPERM)
 }
 
 // absent is nil when nothing has the name, and fs.ErrExist when something has.

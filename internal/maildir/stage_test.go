@@ -144,13 +144,9 @@ func TestStageMakesMissingDirectories(t *testing.T) {
 }
 
 func TestCommitNeverOverwrites(t *testing.T) {
-	for _, links := range []bool{true, false} {
+	for _, way := range []string{"move", "link", "rename"} {
 		d, path := newDir(t)
-		if !links {
-			noLinks := realOps
-			noLinks.link = func(*os.Root, string, string) error { return syscall.EPERM }
-			d.ops = &noLinks
-		}
+		d.ops = only(way)
 		a, _ := d.Stage(strings.NewReader("first"), StageOptions{})
 		b, err := d.Stage(strings.NewReader("second"), StageOptions{})
 		if err != nil {
@@ -161,25 +157,37 @@ func TestCommitNeverOverwrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := Commit([]*Staged{a, b}); !errors.Is(err, fs.ErrExist) {
-			t.Errorf("links %v: error %v", links, err)
+			t.Errorf("%s: error %v", way, err)
 		}
 		if got := files(t, path, "tmp", "new", "cur"); len(got) != 1 {
-			t.Errorf("links %v: files %q", links, got)
+			t.Errorf("%s: files %q", way, got)
 		}
 		if text, _ := os.ReadFile(taken); string(text) != "somebody's mail" {
-			t.Errorf("links %v: the other file is now %q", links, text)
+			t.Errorf("%s: the other file is now %q", way, text)
 		}
 	}
 }
 
-func TestCommitWithoutLinks(t *testing.T) {
-	d, path := newDir(t)
-	noLinks := realOps
-	noLinks.link = func(*os.Root, string, string) error { return errors.ErrUnsupported }
-	d.ops = &noLinks
-	e := deliver(t, d, "text", StageOptions{})
-	if got := files(t, path, "tmp", "new", "cur"); !slices.Equal(got, []string{e.path()}) {
-		t.Errorf("files %q", got)
+// only is a disk on which files can be given their names in one way.
+func only(way string) *ops {
+	o := realOps
+	if way != "move" {
+		o.move = func(*os.Root, string, string) error { return syscall.EINVAL }
+	}
+	if way == "rename" {
+		o.link = func(*os.Root, string, string) error { return syscall.EPERM }
+	}
+	return &o
+}
+
+func TestCommitEachWay(t *testing.T) {
+	for _, way := range []string{"move", "link", "rename"} {
+		d, path := newDir(t)
+		d.ops = only(way)
+		e := deliver(t, d, "text", StageOptions{})
+		if got := files(t, path, "tmp", "new", "cur"); !slices.Equal(got, []string{e.path()}) {
+			t.Errorf("%s: files %q", way, got)
+		}
 	}
 }
 
@@ -188,7 +196,7 @@ func TestCommitTakesBackWhatAReaderMoved(t *testing.T) {
 	a, _ := d.Stage(strings.NewReader("first"), StageOptions{})
 	b, _ := d.Stage(strings.NewReader("second"), StageOptions{})
 	faulty := realOps
-	faulty.link = func(root *os.Root, old, new string) error {
+	faulty.move = func(root *os.Root, old, new string) error {
 		if new == b.dest {
 			// Between the two a reader has taken the first to cur.
 			if _, err := Open(root).MoveNew(a.Entry()); err != nil {
@@ -196,7 +204,7 @@ func TestCommitTakesBackWhatAReaderMoved(t *testing.T) {
 			}
 			return syscall.ENOSPC
 		}
-		return root.Link(old, new)
+		return move(root, old, new)
 	}
 	d.ops = &faulty
 	if err := Commit([]*Staged{a, b}); !errors.Is(err, syscall.ENOSPC) {
@@ -233,6 +241,7 @@ func TestNothingLeadsOut(t *testing.T) {
 type faulty struct {
 	calls, failAt int
 	dead          bool
+	links         bool // there is no move
 	check         func(when string)
 }
 
@@ -270,6 +279,15 @@ func (f *faulty) ops() *ops {
 			}
 			return err
 		},
+		move: func(root *os.Root, old, new string) error {
+			if f.links {
+				return errors.ErrUnsupported
+			}
+			if f.fails("move") {
+				return syscall.ENOSPC
+			}
+			return realOps.move(root, old, new)
+		},
 		link: func(root *os.Root, old, new string) error {
 			if f.fails("link") {
 				return syscall.ENOSPC
@@ -301,10 +319,11 @@ func (f *faulty) ops() *ops {
 // and what was not is nowhere.
 func TestEachCallFailsInTurn(t *testing.T) {
 	text := strings.Repeat("a line of some length\n", 10_000)
-	for _, dead := range []bool{false, true} {
+	for n := range 4 {
+		dead, links := n&1 != 0, n&2 != 0
 		acknowledged := false
 		for failAt := 1; !acknowledged; failAt++ {
-			f := &faulty{failAt: failAt, dead: dead}
+			f := &faulty{failAt: failAt, dead: dead, links: links}
 			a, pathA := newDir(t)
 			b, pathB := newDir(t)
 			check := func(when string) (n int) {

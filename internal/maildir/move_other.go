@@ -1,0 +1,11 @@
+//go:build !linux
+
+package maildir
+
+import (
+	"errors"
+	"os"
+)
+
+// move is not to be had on this system.
+func move(*os.Root, string, string) error { return errors.ErrUnsupported }
