@@ -173,6 +173,17 @@ func (r *Resolver) TLSA(ctx context.Context, name string) (Answer[TLSA], error) 
 	})
 }
 
+// CNAME returns the one name that name is an alias of, without following it.
+func (r *Resolver) CNAME(ctx context.Context, name string) (Answer[string], error) {
+	return lookup(ctx, r, name, dns.TypeCNAME, func(rr dns.RR) (string, bool) {
+		alias, ok := rr.(*dns.CNAME)
+		if !ok || alias.Target == "" {
+			return "", false
+		}
+		return dns.CanonicalName(alias.Target), true
+	})
+}
+
 // Addresses returns the addresses of name: IPv4 ones (want4) and then IPv6
 // ones (want6), each in the order the server gave, no address twice. It is
 // enough that one of two questions was answered. When neither was, the error

@@ -3,20 +3,20 @@
 //
 // It hides the rules of RFC 5321 section 5.1 (preferences, equal ones in random
 // order, a domain without MX is its own exchanger), of RFC 7505 (a null MX takes
-// no mail) and the ways to name a host directly. It guarantees that every target
-// it returns has at least one address, and that "there is no way" is said only
-// when the DNS said so: all doubt is temporary.
+// no mail), the ways to name a host directly, the order of addresses (RFC 6724),
+// and what TLS a host has to offer by DANE (RFC 7672) and MTA-STS (RFC 8461). It
+// guarantees that every target that may be tried has at least one address, and
+// that "there is no way" is said only when the DNS said so: all doubt is
+// temporary.
 package route
 
 import (
 	"cmp"
 	"context"
 	"errors"
-	"math/rand/v2"
+	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
-	"sync"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/resolver"
@@ -37,20 +37,54 @@ const (
 // takes no mail: a null MX, or no address anywhere.
 var ErrNoMail = errors.New("accepts no mail")
 
-// Target is one host to try.
+// ErrPolicy is that a policy of the domain leaves no host, or forbids this one.
+var ErrPolicy = errors.New("policy leaves no host to send to")
+
+// ErrOwn is that mail would come back to us.
+var ErrOwn = errors.New("mail would loop back to this host")
+
+// Target is one host that mail for a domain may go to.
 type Target struct {
 	// Host is a domain name in A-labels and lower case without a final dot, or
 	// an address literal such as [192.0.2.1].
 	Host       string
 	Preference int
 	Port       int
-	// Addresses has at least one element, IPv4 before IPv6.
+	// Addresses are in the order to try them (RFC 6724). Only a refused target
+	// may have none.
 	Addresses []netip.Addr
 	// Implicit tells that the domain has no MX and stands for itself.
 	Implicit bool
+	// Authentic tells that the DNS vouched for the way from the domain to this
+	// host and for its addresses (DNSSEC).
+	Authentic bool
+	// Flags are what is remarkable about the host.
+	Flags []Flag
+	// TLS is what a connection to the host has to be like, and Why is the
+	// reason in words. Without Options.Policy it is Opportunistic or Refused.
+	TLS Demand
+	Why string
+	// DANE is what to verify the host by if TLS is DANE.
+	DANE *DANE
+	// Err is why a Refused target is: a *resolver.Error, ErrPolicy or ErrOwn.
+	Err error
 }
 
-// Options narrow the search. The zero value is what a sending host wants.
+// Flag is a remarkable fact about a host or its addresses.
+type Flag string
+
+// What can be remarked about a host.
+const (
+	FlagCNAME     Flag = "cname"      // the name is an alias, against RFC 2181 section 10.3
+	FlagLiteral   Flag = "literal"    // an IP address stands where a name must
+	FlagNoAddress Flag = "no-address" // the name has no address, or does not exist
+	FlagPrivate   Flag = "private"    // an address is of a private network (RFC 1918, RFC 4193) or link-local
+	FlagLoopback  Flag = "loopback"   // an address is this machine or no host at all
+	FlagOwn       Flag = "own"        // it is us, by name or address
+)
+
+// Options narrow the search. The zero value is what a sending host wants that
+// takes TLS where it is offered.
 type Options struct {
 	Port int // 0 means 25; a port written with the host counts for more
 	// Only4 and Only6 leave out the addresses of the other family, and hosts
@@ -58,168 +92,145 @@ type Options struct {
 	Only4, Only6 bool
 	// Seed makes the order of equal preferences repeatable; 0 draws one.
 	Seed uint64
-	// Skipped, if set, is told of each exchanger left out and why.
+	// Skipped, if set, is told of each exchanger that has no address, or whose
+	// addresses or TLSA records could not be found out.
 	Skipped func(host string, err error)
+	// Policy asks for DANE, for MTA-STS if STS is set, and for the domain's
+	// wish for reports (RFC 8460).
+	Policy bool
+	STS    PolicySource
+	// OwnNames (A-labels, lower case) and OwnAddresses are us: mail is not sent
+	// there nor to a host that is no better (RFC 5321 section 5.1).
+	OwnNames     []string
+	OwnAddresses []netip.Addr
+	// Source tells from which address of ours packets to an address go, or the
+	// zero Addr if there is no way. Nil asks the kernel.
+	Source func(netip.Addr) netip.Addr
 }
 
-// Lookup finds the targets for a domain, best first. The domain may be a name
+// Plan is all that was found out about the way to a domain.
+type Plan struct {
+	Domain string // as it was written, fit to print
+	Name   string // in A-labels; empty for an address literal
+	// Expanded is where the MX records stand after CNAMEs of the domain; empty
+	// if they were not looked for.
+	Expanded string
+	// Authentic tells that the DNS vouched for the list of hosts (DNSSEC), or
+	// that the host was written by the user.
+	Authentic bool
+	// Targets are all hosts, best first, those that are Refused too.
+	Targets []Target
+	// STS is the MTA-STS policy in force, nil if there is none; STSErr is why
+	// there is none or why it could not be renewed.
+	STS    *Policy
+	STSErr error
+	// Report is where the domain wants reports about TLS, nil for nowhere.
+	Report *Report
+	// Reasons are how it came to this, one sentence each.
+	Reasons []string
+}
+
+// Usable are the targets that may be tried, best first.
+func (p *Plan) Usable() []Target {
+	return slices.DeleteFunc(slices.Clone(p.Targets), func(t Target) bool { return t.TLS == Refused })
+}
+
+func (p *Plan) say(format string, a ...any) {
+	p.Reasons = append(p.Reasons, fmt.Sprintf(format, a...)+".")
+}
+
+// Lookup finds the targets for a domain that may be tried, best first. The
+// domain and the errors are those of Find.
+func Lookup(ctx context.Context, r *resolver.Resolver, domain string, o Options) ([]Target, error) {
+	p, err := Find(ctx, r, domain, o)
+	if err != nil {
+		return nil, err
+	}
+	return p.Usable(), nil
+}
+
+// Find finds out the way to a domain. The domain may be a name
 // (internationalised too, with or without final dot), or an address literal; and
 // to go past MX records to one host: HOST:PORT, [HOST], [HOST]:PORT, where HOST
 // is a name or an IP address.
 //
-// Errors are *status.Error. Permanent: no such domain (550 5.1.2), null MX (556
-// 5.1.10) and no address (550 5.4.4), the last two with ErrNoMail. Temporary: DNS
-// trouble (451 4.4.3).
-func Lookup(ctx context.Context, r *resolver.Resolver, domain string, o Options) ([]Target, error) {
+// The plan is never nil: with an error it holds what was found until then.
+// Errors are *status.Error and mean that no target may be tried. Permanent: no
+// such domain (550 5.1.2), null MX (556 5.1.10) and no address (550 5.4.4), the
+// last two with ErrNoMail, and that we are its best exchanger (550 5.4.6), with
+// ErrOwn. Temporary: DNS trouble (451 4.4.3), and that policy refuses all hosts
+// (451 4.7.5), with ErrPolicy.
+func Find(ctx context.Context, r *resolver.Resolver, domain string, o Options) (*Plan, error) {
+	p := &Plan{Domain: shown(domain)}
 	d, err := parse(domain)
 	if err != nil {
-		return nil, status.Errorf(status.NoHost, "%s: not a domain: %w", shown(domain), err)
+		return p, status.Errorf(status.NoHost, "%s: not a domain: %w", p.Domain, err)
 	}
-	l := lookup{resolver: r, options: o, domain: shown(domain), port: cmp.Or(d.port, o.Port, DefaultPort)}
-	switch {
-	case d.addr.IsValid():
-		return l.literal(d.addr)
-	case d.direct:
-		return l.itself(ctx, d.name, false)
+	p.Name = d.name
+	l := &lookup{Plan: p, resolver: r, options: o, port: cmp.Or(d.port, o.Port, DefaultPort)}
+	if err := l.hosts(ctx, d); err != nil {
+		return p, err
 	}
-	found, err := r.MX(ctx, d.name)
-	switch kindOf(err) {
-	case 0:
-		return l.exchangers(ctx, found.Records)
-	case resolver.NoData:
-		return l.itself(ctx, strings.TrimSuffix(found.Name, "."), true)
+	l.leaveOwn()
+	if o.Policy && !d.direct {
+		l.mtaSTS(ctx)
+		l.reports(ctx)
 	}
-	return nil, l.failure(err)
+	l.conclude()
+	return p, l.verdict()
 }
 
-// lookup is one call of Lookup on its way.
+// lookup is one call of Find on its way.
 type lookup struct {
+	*Plan
 	resolver *resolver.Resolver
 	options  Options
-	domain   string // as the user wrote it, fit to print
 	port     int
 }
 
 func shown(domain string) string { return status.Escape(domain, envelope.MaxDomain) }
 
-// literal is the route to an address given as such.
-func (l lookup) literal(ip netip.Addr) ([]Target, error) {
-	if l.options.Only4 && !ip.Is4() || l.options.Only6 && !ip.Is6() {
-		return nil, l.noAddress("not an address of the family asked for")
-	}
-	return []Target{{Host: envelope.Literal(ip), Port: l.port, Addresses: []netip.Addr{ip}}}, nil
-}
-
-// itself is the route to one host without a look at MX records.
-func (l lookup) itself(ctx context.Context, host string, implicit bool) ([]Target, error) {
-	found, err := l.addresses(ctx, host)
-	switch kindOf(err) {
-	case 0:
-		return []Target{{Host: host, Port: l.port, Addresses: found, Implicit: implicit}}, nil
-	case resolver.NoData:
-		if implicit {
-			return nil, l.noAddress("has neither a mail exchanger nor an address")
+// verdict is nil if a target may be tried, else the fate of the domain. Doubt
+// about one host is doubt about all.
+func (l *lookup) verdict() error {
+	var own, policy bool
+	for _, t := range l.Targets {
+		if t.TLS != Refused {
+			return nil
 		}
-		return nil, l.noAddress("has no address")
+		own, policy = own || errors.Is(t.Err, ErrOwn), policy || errors.Is(t.Err, ErrPolicy)
 	}
-	return nil, l.failure(err)
-}
-
-// exchangers is the route through MX records, of which there is at least one.
-func (l lookup) exchangers(ctx context.Context, records []resolver.MX) ([]Target, error) {
-	if !slices.ContainsFunc(records, func(mx resolver.MX) bool { return mx.Host != "." }) {
-		e := status.Errorf(status.NoHost, "%s: %w (null MX)", l.domain, ErrNoMail)
-		return nil, e.WithReply(556, "5.1.10")
-	}
-	targets := l.ordered(records)
-	errs := l.resolveAll(ctx, targets)
-	var usable []Target
-	var doubt error
-	for i, t := range targets {
-		if errs[i] == nil {
-			usable = append(usable, t)
-			continue
-		}
-		if doubt == nil && temporary(errs[i]) {
-			doubt = errs[i]
-		}
-		if l.options.Skipped != nil {
-			l.options.Skipped(t.Host, errs[i])
+	for _, t := range l.Targets {
+		if !errors.Is(t.Err, ErrOwn) && !errors.Is(t.Err, ErrPolicy) && temporary(t.Err) {
+			return l.failure(t.Err)
 		}
 	}
 	switch {
-	case len(usable) > 0:
-		return usable, nil
-	case doubt != nil:
-		return nil, l.failure(doubt)
+	case policy:
+		return status.Errorf(status.Protocol, "%s: %w", l.Domain, ErrPolicy).WithReply(451, "4.7.5")
+	case own:
+		return status.Errorf(status.NoHost, "%s: %w", l.Domain, ErrOwn).WithReply(550, "5.4.6")
+	case len(l.Targets) > 0 && l.Targets[0].Implicit:
+		return l.noAddress("has neither a mail exchanger nor an address")
+	case l.Expanded == "":
+		return l.noAddress("has no address")
 	}
-	return nil, l.noAddress("none of its mail exchangers has an address")
-}
-
-// ordered turns records into targets, best first, each host once at its best
-// preference. Equal preferences are shuffled to spread the load (RFC 5321
-// section 5.1), starting from a fixed order so that a seed repeats the result
-// whatever order the server chose. A host that is the root is none (RFC 7505
-// section 3).
-func (l lookup) ordered(records []resolver.MX) []Target {
-	records = slices.Clone(records)
-	slices.SortFunc(records, func(a, b resolver.MX) int {
-		return cmp.Or(cmp.Compare(a.Preference, b.Preference), cmp.Compare(a.Host, b.Host))
-	})
-	var targets []Target
-	seen := map[string]bool{".": true}
-	for _, mx := range records {
-		if !seen[mx.Host] {
-			seen[mx.Host] = true
-			targets = append(targets, Target{
-				Host: strings.TrimSuffix(mx.Host, "."), Preference: int(mx.Preference), Port: l.port,
-			})
-		}
-	}
-	seed := l.options.Seed
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	dice := rand.New(rand.NewPCG(seed, 0))
-	dice.Shuffle(len(targets), func(i, j int) { targets[i], targets[j] = targets[j], targets[i] })
-	slices.SortStableFunc(targets, func(a, b Target) int { return cmp.Compare(a.Preference, b.Preference) })
-	return targets[:min(len(targets), maxHosts)]
-}
-
-// resolveAll fills in the addresses; the errors are in the order of targets.
-func (l lookup) resolveAll(ctx context.Context, targets []Target) []error {
-	errs := make([]error, len(targets))
-	slots := make(chan struct{}, parallel)
-	var wg sync.WaitGroup
-	for i := range targets {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			targets[i].Addresses, errs[i] = l.addresses(ctx, targets[i].Host)
-		})
-	}
-	wg.Wait()
-	return errs
-}
-
-func (l lookup) addresses(ctx context.Context, host string) ([]netip.Addr, error) {
-	a, err := l.resolver.Addresses(ctx, host, !l.options.Only6, !l.options.Only4)
-	return a.Records, err
+	return l.noAddress("none of its mail exchangers has an address")
 }
 
 // failure is the fate of the domain when a question that matters went wrong.
-func (l lookup) failure(err error) error {
+func (l *lookup) failure(err error) error {
 	switch kindOf(err) {
 	case resolver.NXDomain, resolver.BadName:
-		return status.Errorf(status.NoHost, "%s: no such domain", l.domain)
+		return status.Errorf(status.NoHost, "%s: no such domain", l.Domain)
 	}
-	return status.Errorf(status.TempFail, "%s: %w", l.domain, err).WithReply(451, "4.4.3")
+	return status.Errorf(status.TempFail, "%s: %w", l.Domain, err).WithReply(451, "4.4.3")
 }
 
 // noAddress is the fate of a domain that exists and cannot be reached. Its exit
 // status is 68, not 69: mailpipe(7) takes 69 for something that passes.
-func (l lookup) noAddress(why string) error {
-	return status.Errorf(status.NoHost, "%s: %w: %s", l.domain, ErrNoMail, why).WithReply(550, "5.4.4")
+func (l *lookup) noAddress(why string) error {
+	return status.Errorf(status.NoHost, "%s: %w: %s", l.Domain, ErrNoMail, why).WithReply(550, "5.4.4")
 }
 
 // kindOf is how a question failed, 0 when it did not; what is no resolver.Error
