@@ -1,5 +1,6 @@
-// Package policy decides what a mail session may do. It takes facts, already looked up, and gives nil or the refusal as a
-// *status.Error; it asks nobody, opens nothing and keeps nothing, so each decision is one function with a table of tests.
+// Package policy decides what a mail session may do. It takes facts and gives nil or the refusal as a *status.Error,
+// so each decision is one function with a table of tests. What has to be asked or kept first stands behind one type each:
+// Clients and Sender ask the DNS, Ask runs a program, Greylist keeps files.
 //
 // It guarantees that nothing is relayed unless a rule says so: whatever is neither a mailbox here nor a recipient that a
 // logged-in user may send to is refused, and an office without domains accepts nothing (RFC 5321 section 3.6.2).

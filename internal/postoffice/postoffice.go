@@ -34,7 +34,7 @@ var errNoUser = errors.New("no such mailbox")
 const maxName = 200
 
 // reserved are directories of the office that are no domains.
-var reserved = []string{"queue", "tls"}
+var reserved = []string{"queue", "tls", "greylist"}
 
 // An Office is an open post office. Its methods may be used by several goroutines.
 type Office struct {
