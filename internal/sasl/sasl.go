@@ -3,7 +3,9 @@
 //
 // It hides the form of each mechanism's messages; base64 and the protocol's own words stay with the caller. It guarantees
 // that a secret is given to the caller's check only when the exchange is complete and well formed, and that no input,
-// however long or odd, does more than fail. PLAIN is RFC 4616; LOGIN is the common form of draft-murchison-sasl-login.
+// however long or odd, does more than fail. PLAIN is RFC 4616; LOGIN is the common form of draft-murchison-sasl-login;
+// SCRAM-SHA-256 and SCRAM-SHA-256-PLUS are RFC 5802 and RFC 7677, CRAM-MD5 is RFC 2195, OAUTHBEARER RFC 7628, EXTERNAL RFC 4422
+// appendix A. A server offers what its Accounts allow.
 package sasl
 
 import (
@@ -19,6 +21,12 @@ var ErrMalformed = errors.New("malformed authentication message")
 
 // ErrIdentity is returned when a user asks to act as another.
 var ErrIdentity = errors.New("acting as another user is not allowed")
+
+// ErrRefused is returned when a proof is not that of the user's secret, or the server's not one of ours.
+var ErrRefused = errors.New("the proof is wrong")
+
+// ErrBinding is returned when the two sides do not agree on the channel that they speak over, or on whether to bind to it.
+var ErrBinding = errors.New("the channel binding is not right")
 
 // Server is one exchange on the server's side. Next is called with each message of the client, first with its initial
 // response, or with nil when it sent none (an empty response is not nil), and returns the challenge to send. When done is
@@ -37,27 +45,29 @@ type Client interface {
 // Check says whether a password is the user's: nil when it is. Its error is handed on as it is.
 type Check func(user, password string) error
 
-// Mechanisms are the names NewServer and NewClient know, best first.
+// Mechanisms are the names NewServer knows, those that need no more than a check of the password, best first.
 func Mechanisms() []string { return []string{"PLAIN", "LOGIN"} }
 
-// NewServer begins an exchange with the mechanism, in any case of letters; ok is false when there is none of that name.
+// NewServer begins an exchange with one of Mechanisms, in any case of letters; ok is false when there is none of that name.
 func NewServer(mechanism string, check Check) (s Server, ok bool) {
-	switch strings.ToUpper(mechanism) {
-	case "PLAIN":
-		return &plainServer{check: check}, true
-	case "LOGIN":
-		return &loginServer{check: check}, true
-	}
-	return nil, false
+	return Accounts{Password: check}.Start(mechanism)
 }
 
-// NewClient begins an exchange as user; ok is false when there is no mechanism of that name.
+// ClientMechanisms are the names NewClient knows, best first.
+func ClientMechanisms() []string { return []string{"SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5"} }
+
+// NewClient begins an exchange as user; ok is false when there is no mechanism of that name. A client with a method
+// Proved() bool has been told the truth about success only when that is true at the end.
 func NewClient(mechanism, user, password string) (c Client, ok bool) {
 	switch strings.ToUpper(mechanism) {
 	case "PLAIN":
 		return &plainClient{user: user, password: password}, true
 	case "LOGIN":
 		return &loginClient{answers: []string{user, password}}, true
+	case "CRAM-MD5":
+		return &cramClient{user: user, password: password}, true
+	case "SCRAM-SHA-256":
+		return &scramClient{user: user, password: password}, true
 	}
 	return nil, false
 }

@@ -69,8 +69,10 @@ func TestServer(t *testing.T) {
 }
 
 func TestUnknownMechanism(t *testing.T) {
-	if _, ok := NewServer("CRAM-MD5", checkAlice); ok {
-		t.Error("server for CRAM-MD5")
+	for _, mechanism := range []string{"", "CRAM-MD5", "SCRAM-SHA-256", "EXTERNAL", "XOAUTH2", "GSSAPI"} {
+		if _, ok := NewServer(mechanism, checkAlice); ok {
+			t.Errorf("server for %s", mechanism)
+		}
 	}
 	if _, ok := NewClient("", "a", "b"); ok {
 		t.Error("client for no mechanism")
