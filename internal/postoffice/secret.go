@@ -114,12 +114,12 @@ func (o *Office) check(m *Mailbox, password string) error {
 		if !ok || name != m.Address.Local || locked(hash) {
 			continue
 		}
-		digest, err := decoder().Decode(hash)
-		if err != nil {
+		match, ok := matcher(hash)
+		if !ok {
 			unreadable = true
 			continue
 		}
-		if match, err := digest.MatchBytesAdvanced([]byte(password)); err != nil || !match || password == "" {
+		if !match(password) || password == "" {
 			return errBadLogin()
 		}
 		return nil
@@ -135,31 +135,32 @@ func (o *Office) check(m *Mailbox, password string) error {
 func locked(hash string) bool { return hash == "" || hash[0] == '!' || hash[0] == '*' }
 
 // splitSecret reads a line NAME:HASH; further fields, as in shadow(5), are left out. ok is false for
-// comments and what is no such line.
+// comments and what is no such line. A secret in the form {PLAIN} has everything up to the end of the line.
 func splitSecret(line string) (name, hash string, ok bool) {
 	name, hash, ok = strings.Cut(line, ":")
 	if !ok || name == "" || name[0] == '#' {
 		return "", "", false
 	}
-	hash, _, _ = strings.Cut(hash, ":")
 	folded, ok := fold(name)
+	if strings.HasPrefix(hash, plainForm) {
+		return folded, strings.TrimSuffix(hash, "\r"), ok
+	}
+	hash, _, _ = strings.Cut(hash, ":")
 	return folded, strings.TrimSpace(hash), ok
 }
 
 // burn does the work of a check for nothing, with the first hash of lines that can be read.
 func burn(lines []string, password string) {
-	digest := dummy()
+	match, _ := matcher(dummy())
 	for _, line := range lines {
 		if _, hash, ok := splitSecret(line); ok && !locked(hash) {
-			if d, err := decoder().Decode(hash); err == nil {
-				digest = d
+			if m, ok := matcher(hash); ok {
+				match = m
 				break
 			}
 		}
 	}
-	if digest != nil {
-		digest.MatchBytes([]byte(password))
-	}
+	match(password)
 }
 
 // readPasswd returns the lines of DOMAIN/passwd, none when there is no such file.
@@ -189,8 +190,26 @@ func (o *Office) readPasswd(domain string) ([]string, error) {
 // SetSecret gives user (a login name as for Authenticate) a new password, or its first one: DOMAIN/passwd
 // is written anew under the lock file passwd.lock, mode 0600, and replaced in one step. All old lines of
 // the name go, every other line stays as it is. The mailbox must exist. Passwords have 1 to 512 bytes and
-// no NUL.
-func (o *Office) SetSecret(user, password string) error {
+// no NUL, and for SCRAM none of what SASLprep (RFC 4013) forbids.
+func (o *Office) SetSecret(user, password string) error { return o.SetSecretAs(Crypt, user, password) }
+
+// Form is how a new secret is kept.
+type Form uint8
+
+const (
+	Crypt Form = iota // sha512crypt of crypt(5)
+	Scram             // the keys of SCRAM-SHA-256, by which a password can be checked too
+)
+
+func (f Form) make(password string) (string, error) {
+	if f == Scram {
+		return makeKeys(password)
+	}
+	return makeHash(password)
+}
+
+// SetSecretAs is SetSecret with a choice of the form.
+func (o *Office) SetSecretAs(form Form, user, password string) error {
 	switch {
 	case password == "":
 		return status.Errorf(status.Data, "set password of %q: it is empty", user)
@@ -209,9 +228,9 @@ func (o *Office) SetSecret(user, password string) error {
 	if strings.ContainsRune(m.Address.Local, ':') {
 		return status.Errorf(status.Data, "set password of %s: a name with ':' cannot stand in passwd", m.Address)
 	}
-	hash, err := makeHash(password)
+	hash, err := form.make(password)
 	if err != nil {
-		return status.Errorf(status.Software, "set password of %s: %w", m.Address, err)
+		return status.Errorf(status.Data, "set password of %s: %w", m.Address, err)
 	}
 	if err := o.replaceSecret(m.Address, hash); err != nil {
 		return fmt.Errorf("set password of %s: %w", m.Address, err)
@@ -264,8 +283,7 @@ func makeHash(password string) (string, error) {
 	return digest.Encode(), nil
 }
 
-// decoder knows the kinds of hash that are accepted: bcrypt, sha256crypt and sha512crypt, yescrypt, argon2. Never
-// plain text.
+// decoder knows the kinds of hash of crypt(5) that are accepted: bcrypt, sha256crypt and sha512crypt, yescrypt, argon2.
 var decoder = sync.OnceValue(func() *crypt.Decoder {
 	d := crypt.NewDecoder()
 	for _, register := range []func(algorithm.DecoderRegister) error{
@@ -278,10 +296,6 @@ var decoder = sync.OnceValue(func() *crypt.Decoder {
 })
 
 // dummy is a hash like those of SetSecret that belongs to nobody.
-var dummy = sync.OnceValue(func() algorithm.Digest {
-	d, err := decoder().Decode(fmt.Sprintf("$6$rounds=%d$9Zq0eGJm3nXwB1tK$%s", rounds, strings.Repeat(".", 86)))
-	if err != nil {
-		return nil
-	}
-	return d
-})
+func dummy() string {
+	return fmt.Sprintf("$6$rounds=%d$9Zq0eGJm3nXwB1tK$%s", rounds, strings.Repeat(".", 86))
+}

@@ -22,7 +22,8 @@ const MaxSecret = 1024
 // Command is `passwd USER@DOMAIN`. On a terminal it asks twice without echo; otherwise the first line of stdin is the
 // secret.
 func Command(open func() (*postoffice.Office, error)) *cobra.Command {
-	return &cobra.Command{
+	var scram bool
+	cmd := &cobra.Command{
 		Use:     "passwd USER@DOMAIN",
 		Short:   "Set a user's password, read from the terminal or stdin",
 		Example: "  pass show mail/alice | popd --office /srv/mail passwd alice@example.org",
@@ -37,9 +38,15 @@ func Command(open func() (*postoffice.Office, error)) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return o.SetSecret(args[0], secret)
+			form := postoffice.Crypt
+			if scram {
+				form = postoffice.Scram
+			}
+			return o.SetSecretAs(form, args[0], secret)
 		},
 	}
+	cmd.Flags().BoolVar(&scram, "scram", false, "keep the secret in the form that SCRAM-SHA-256 needs")
+	return cmd
 }
 
 func read(cmd *cobra.Command) (string, error) {
