@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 	if nets != "" {
 		o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix(nets)}
 	}
+	if limits := os.Getenv("SERVE_LIMITS"); limits != "" {
+		o.Busy = []byte("busy\n")
+		fmt.Sscan(limits, &o.MaxPerAddress, &o.MaxPerNetwork, &o.RatePerAddress, &o.LimitDir)
+	}
 	if err := Run(ctx, o, tell); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

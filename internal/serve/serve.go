@@ -23,13 +23,16 @@ import (
 // Options say where connections come from and how many may be open. The zero value serves one session on standard input
 // and output, or what systemd passed, without limits.
 type Options struct {
-	Listen        []string       // HOST:PORT, :PORT or unix:/PATH; may be several
-	ProxyFrom     []netip.Prefix // peers that must start with a PROXY header; from others it is never read
-	MaxConns      int            // sessions open at once, 0 = no limit
-	MaxPerAddress int            // sessions open at once from one address (IPv6: one /64), 0 = no limit
-	Drain         time.Duration  // how long sessions may go on after the context is cancelled
-	Busy          []byte         // line for a connection that is refused because of a limit; may be empty
-	Log           *slog.Logger   // nil = nothing is logged
+	Listen         []string       // HOST:PORT, :PORT or unix:/PATH; may be several
+	ProxyFrom      []netip.Prefix // peers that must start with a PROXY header; from others it is never read
+	MaxConns       int            // sessions open at once, 0 = no limit
+	MaxPerAddress  int            // sessions open at once from one address (IPv6: one /64), 0 = no limit
+	MaxPerNetwork  int            // sessions open at once from one network (IPv4: a /24, IPv6: a /48), 0 = no limit
+	RatePerAddress int            // connections in a minute from one address, 0 = no limit
+	LimitDir       string         // directory in which all processes that use it count addresses together; empty = each for itself
+	Drain          time.Duration  // how long sessions may go on after the context is cancelled
+	Busy           []byte         // line for a connection that is refused because of a limit; may be empty
+	Log            *slog.Logger   // nil = nothing is logged
 
 	Stdin, Stdout *os.File // nil = os.Stdin, os.Stdout
 	Environ       []string // where the variables of tcp-environ(5) are; nil = os.Environ()
@@ -74,7 +77,7 @@ func (c *Conn) RemoteAddr() net.Addr {
 // Run returns when the only session or all passed connections are done, or after ctx is cancelled: then it stops
 // accepting, closes the Stopping channels, waits up to o.Drain, and cancels the context that handlers got and closes
 // their connections. A session on a terminal gets no such time. Errors are *status.Error: 64 for a bad address, 71 if a
-// socket cannot be had, 70 for a panic and 76 for a bad PROXY header in the only session.
+// socket cannot be had, 78 if the directory for limits cannot be used, 70 for a panic and 76 for a bad PROXY header in the only session.
 func Run(ctx context.Context, o Options, h func(context.Context, *Conn)) error {
 	o = o.withDefaults()
 	notify := takeNotifySocket()
@@ -84,6 +87,13 @@ func Run(ctx context.Context, o Options, h func(context.Context, *Conn)) error {
 	}
 	s := newServer(o, h)
 	s.notify = notify
+	if o.LimitDir != "" {
+		if s.gate.shared, err = openShare(o.LimitDir); err != nil {
+			ends.close()
+			return err
+		}
+		defer s.gate.shared.close()
+	}
 	return s.run(ctx, ends)
 }
 

@@ -47,10 +47,11 @@ func newServer(o Options, h func(context.Context, *Conn)) *server {
 		o:        o,
 		handle:   h,
 		notify:   func(string) {},
-		gate:     gate{max: o.MaxConns, maxPer: o.MaxPerAddress},
 		refusals: make(chan struct{}, refuseAtOnce),
 		open:     make(map[net.Conn]bool),
 	}
+	s.gate = gate{max: o.MaxConns, perAddress: o.MaxPerAddress, perNetwork: o.MaxPerNetwork, rate: o.RatePerAddress}
+	s.gate.failed = func(err error) { o.Log.Warn("limits are not shared", "err", err) }
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -189,13 +190,13 @@ func (s *server) session(a arrival) {
 	}
 	// A network socket that was reset has no peer any more, but it is no local one for that.
 	c.Local = c.Info.RemoteIP == "" && c.Info.LocalIP == ""
-	key := addressKey(c.Info.RemoteIP)
-	if !s.gate.enterAddress(key) {
+	leavePeer, why := s.gate.enterPeer(c.Info.RemoteIP, time.Now())
+	if why != "" {
 		leave()
-		s.refuse(a.conn, "too many connections from "+c.Info.RemoteIP)
+		s.refuse(a.conn, why+": "+c.Info.RemoteIP)
 		return
 	}
-	defer s.gate.leaveAddress(key)
+	defer leavePeer()
 	defer a.conn.Close()
 	s.call(c)
 }

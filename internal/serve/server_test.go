@@ -261,14 +261,21 @@ func TestSeveralListeners(t *testing.T) {
 }
 
 func TestGateForgets(t *testing.T) {
-	g := gate{max: 2, maxPer: 1}
-	a, b := addressKey("192.0.2.1"), addressKey("192.0.2.2")
+	g := gate{max: 2, perAddress: 1}
+	peer := func(ip string) (func(), bool) {
+		leave, why := g.enterPeer(ip, time.Now())
+		return leave, why == ""
+	}
 	for range 1000 {
-		if !g.enter() || !g.enterAddress(a) || !g.enter() || g.enterAddress(a) || !g.enterAddress(b) || g.enter() {
+		in := g.enter()
+		leave, ok := peer("192.0.2.1")
+		_, twice := peer("192.0.2.1")
+		other, otherOK := peer("192.0.2.2")
+		if !in || !ok || twice || !otherOK || !g.enter() || g.enter() {
 			t.Fatal("the gate counts wrong")
 		}
-		g.leaveAddress(a)
-		g.leaveAddress(b)
+		leave()
+		other()
 		g.leave()
 		g.leave()
 	}
@@ -276,7 +283,7 @@ func TestGateForgets(t *testing.T) {
 		t.Errorf("the gate keeps %v, %d", g.per, g.total)
 	}
 	for key := range 3 {
-		if !g.enterAddress(addressKey("")) {
+		if _, ok := peer(""); !ok {
 			t.Errorf("local peer %d is limited", key+1)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 	"pennypost/internal/serve"
 )
 
-// Flags adds --listen, --proxy-from, --max-connections, --max-per-address and --drain. The options are filled when the
+// Flags adds --listen, --proxy-from, --max-connections, --max-per-address, --max-per-network,
+// --rate-per-address, --limit-dir and --drain. The options are filled when the
 // command line is parsed, and their logger is the command's. From here on nothing that is said on stderr reaches a peer.
 func Flags(cmd *cobra.Command) *serve.Options {
 	serve.KeepStderrFromPeer()
@@ -23,6 +24,9 @@ func Flags(cmd *cobra.Command) *serve.Options {
 	f.Var((*prefixes)(&o.ProxyFrom), "proxy-from", "take a PROXY header from peers in `NETWORK`; may be given several times")
 	f.IntVar(&o.MaxConns, "max-connections", 100, "most connections at a time, `N`")
 	f.IntVar(&o.MaxPerAddress, "max-per-address", 20, "most connections at a time from one address, `N`")
+	f.IntVar(&o.MaxPerNetwork, "max-per-network", 50, "most connections at a time from one network, `N`")
+	f.IntVar(&o.RatePerAddress, "rate-per-address", 0, "most connections in a minute from one address, `N` (default any)")
+	f.StringVar(&o.LimitDir, "limit-dir", "", "count addresses in `DIR`, together with all processes that use it")
 	f.DurationVar(&o.Drain, "drain", 30*time.Second, "on SIGTERM let sessions go on for `TIME`")
 	return o
 }
