@@ -134,6 +134,7 @@ func TestEnvironRoundTrip(t *testing.T) {
 		Recipients: []Address{{"x", "y.org"}, {"z", "y.org"}},
 		Conn:       Connection{Proto: "TCP", RemoteIP: "192.0.2.1", RemotePort: "25", Helo: "me", TLS: "TLS1.3 X"},
 		Body:       "8BITMIME", Notify: []string{"NEVER", ""}, ORcpt: []string{"", "rfc822;old+2Bz@y.org"}, RequireTLS: true,
+		Priority: "-3", By: "120;R", HoldFor: "60", HoldUntil: "2026-11-24T07:00:00Z",
 	}
 	base := []string{"PATH=/bin", "SENDER=forged@x.org", "AUTHUSER=root", "RECIPIENT=old@x.org", "SMTP_SMTPUTF8=1"}
 	env, err := e.Environ(base)

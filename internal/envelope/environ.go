@@ -35,6 +35,10 @@ type Envelope struct {
 	ORcpt      []string // SMTP_ORCPT, one value a recipient, or empty: type;address in xtext (RFC 3461 section 4.2)
 	RequireTLS bool     // SMTP_REQUIRETLS (RFC 8689)
 	SMTPUTF8   bool     // SMTP_SMTPUTF8 (RFC 6531)
+	Priority   string   // SMTP_MT_PRIORITY: -9 to 9 (RFC 6710)
+	By         string   // SMTP_BY: seconds;R or N, and T (RFC 2852 section 4)
+	HoldFor    string   // SMTP_HOLDFOR: seconds (RFC 4865)
+	HoldUntil  string   // SMTP_HOLDUNTIL: a time by RFC 3339 in UTC (RFC 4865)
 }
 
 // variable relates a name of mailpipe(7) to the field it carries.
@@ -86,6 +90,10 @@ var variables = []variable{
 	list("SMTP_ORCPT", func(e *Envelope) *[]string { return &e.ORcpt }),
 	flag("SMTP_REQUIRETLS", func(e *Envelope) *bool { return &e.RequireTLS }),
 	flag("SMTP_SMTPUTF8", func(e *Envelope) *bool { return &e.SMTPUTF8 }),
+	text("SMTP_MT_PRIORITY", func(e *Envelope) *string { return &e.Priority }),
+	text("SMTP_BY", func(e *Envelope) *string { return &e.By }),
+	text("SMTP_HOLDFOR", func(e *Envelope) *string { return &e.HoldFor }),
+	text("SMTP_HOLDUNTIL", func(e *Envelope) *string { return &e.HoldUntil }),
 }
 
 // FromEnviron reads an envelope from variables of the form NAME=value. RECIPIENTS goes before RECIPIENT. An address that
