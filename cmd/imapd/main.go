@@ -8,29 +8,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
-	"pennypost/internal/cli/listen"
-	"pennypost/internal/cli/office"
-	"pennypost/internal/cli/passwd"
-	"pennypost/internal/postoffice"
-	"pennypost/internal/serve"
+	"pennypost/internal/cli/reading"
+	"pennypost/internal/imap"
+	"pennypost/internal/sasl"
 )
 
 func main() { os.Exit(cli.Main(newCommand())) }
 
-// options are the flags.
-type options struct {
-	office    func() (*postoffice.Office, error)
-	serve     *serve.Options
-	user      string
-	maildir   string
-	cert, key string
-	tls       bool
-	plaintext bool
-	verbose   bool
-}
-
 func newCommand() *cobra.Command {
-	var o options
+	var s server
 	cmd := &cobra.Command{
 		Use:   "imapd --office DIR [FLAGS]",
 		Short: "Serve Maildirs by IMAP",
@@ -40,66 +26,49 @@ func newCommand() *cobra.Command {
 			"  imapd --office /srv/mail --listen :993 --tls-wrap\n" +
 			"  mutt -e 'set tunnel=\"imapd --maildir ~/Maildir\"' -f imap://localhost/",
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.Run(cmd, s.prepare, s.session) },
 	}
-	o.office = office.Flag(cmd)
-	o.serve = listen.Flags(cmd)
-	f := cmd.Flags()
-	f.StringVar(&o.user, "user", "", "serve the mailbox of `USER@DOMAIN` without a login; not over the network")
-	f.StringVar(&o.maildir, "maildir", "", "serve the Maildir `PATH` without a login; not over the network")
-	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
-	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
-	f.BoolVar(&o.tls, "tls-wrap", false, "start with TLS at once, as on port 993")
-	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS from anywhere")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
-	cmd.AddCommand(passwd.Command(o.office))
+	s.Server = reading.Flags(cmd, reading.Protocol{ALPN: "imap", Port: 993, Busy: "* BYE [LIMIT] too many connections"})
 	return cmd
 }
 
-// check refuses flags that contradict each other.
-func (o *options) check() error {
-	switch {
-	case (o.cert == "") != (o.key == ""):
-		return cli.Usagef("--cert and --key go together")
-	case o.user != "" && o.maildir != "":
-		return cli.Usagef("--user and --maildir exclude each other")
-	case o.known() && (len(o.serve.Listen) > 0 || o.tls):
-		return cli.Usagef("--user and --maildir need no login, so they do not go with --listen or --tls-wrap")
-	}
-	return nil
+type server struct {
+	*reading.Server
+	config imap.Config
 }
 
-// known reports whether the user is known without a login.
-func (o *options) known() bool { return o.user != "" || o.maildir != "" }
+// prepare fills what all sessions have in common.
+func (s *server) prepare() {
+	s.config = imap.Config{
+		TLS:        s.TLS,
+		Plaintext:  s.Plaintext,
+		Log:        s.Log,
+		Mechanisms: sasl.Mechanisms(),
+		SASL: func(mechanism string, check func(user, password string) error) (imap.Exchange, bool) {
+			return sasl.NewServer(mechanism, check)
+		},
+	}
+	if s.Office != nil {
+		s.config.Login = s.login
+	}
+	if s.Verbose {
+		s.config.Trace = s.Print
+	}
+}
 
-// run serves until there are no more connections.
-func run(cmd *cobra.Command, o options) error {
-	if err := o.check(); err != nil {
-		return err
+// session speaks IMAP on one connection.
+func (s *server) session(ctx context.Context, c *reading.Session) error {
+	p := imap.Peer{Address: c.Info.RemoteIP, Secure: c.Secure, Trusted: c.Trusted, Stopping: c.Stopping}
+	if c.Dir != nil {
+		p.Account = &imap.Account{User: c.User, Dir: c.Dir}
 	}
-	s := &server{o: o, log: cli.Logger(cmd), trace: cmd.ErrOrStderr()}
-	if o.maildir == "" {
-		var err error
-		if s.office, err = o.office(); err != nil {
-			return err
-		}
-		defer s.office.Close()
+	return s.config.Serve(ctx, c, p)
+}
+
+func (s *server) login(user, password string) (*imap.Account, error) {
+	name, dir, err := s.Login(user, password)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	o.serve.Busy = []byte("* BYE [LIMIT] too many connections\r\n")
-	var failed error
-	err := serve.Run(cmd.Context(), *o.serve, func(ctx context.Context, c *serve.Conn) {
-		err := s.session(ctx, c)
-		if err != nil && c.Name == "" {
-			failed = err // the only session: it decides the exit status
-		} else if err != nil {
-			s.log.Warn("session failed", "peer", c.Info.RemoteIP, "err", err)
-		}
-	})
-	if err == nil {
-		err = failed
-	}
-	return err
+	return &imap.Account{User: name, Dir: dir}, nil
 }
