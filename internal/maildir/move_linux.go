@@ -3,6 +3,7 @@ package maildir
 import (
 	"os"
 	"path"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,4 +26,17 @@ func move(root *os.Root, old, new string) error {
 		return &os.LinkError{Op: "rename", Old: old, New: new, Err: err}
 	}
 	return nil
+}
+
+// identify tells a directory below root apart from all others.
+func identify(root *os.Root, name string) (dirID, bool) {
+	info, err := root.Stat(name)
+	if err != nil {
+		return dirID{}, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return dirID{}, false
+	}
+	return dirID{uint64(st.Dev), st.Ino}, true
 }

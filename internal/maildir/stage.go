@@ -238,7 +238,7 @@ func syncPlaces(all []*Staged) error {
 			continue
 		}
 		done[p] = true
-		if err := s.dir.ops.syncDir(s.dir.root, s.sub); err != nil {
+		if err := syncs.dir(s.dir.ops, s.dir.root, s.sub); err != nil {
 			return fmt.Errorf("sync %s in %q: %w", s.sub, s.dir.Path(), err)
 		}
 	}
