@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"pennypost/internal/envelope"
@@ -207,8 +208,7 @@ func (j *job) commit() error {
 		a.keep()
 	}
 	for _, d := range j.dirs {
-		// What crashed deliveries left; the mail is safe, so trouble here is nobody's failure.
-		d.Clean(time.Now())
+		cleanSometimes(d, time.Now())
 	}
 	if j.opt.Placed != nil {
 		for _, p := range j.paths {
@@ -216,6 +216,34 @@ func (j *job) commit() error {
 		}
 	}
 	return nil
+}
+
+const cleanEvery = time.Hour
+
+// cleaned tells when this process last cleaned a Maildir.
+var cleaned = struct {
+	sync.Mutex
+	at map[string]time.Time
+}{at: make(map[string]time.Time)}
+
+// cleanSometimes removes what crashed deliveries left in d, at its first delivery and then once an hour: what is removed
+// is days old, and to look at all that is in tmp costs more than a delivery should. The mail is safe by now, so trouble
+// here is nobody's failure.
+func cleanSometimes(d *maildir.Dir, now time.Time) {
+	const most = 10_000 // Maildirs that are remembered
+	cleaned.Lock()
+	last, known := cleaned.at[d.Path()]
+	due := !known || now.Sub(last) >= cleanEvery || now.Before(last)
+	if due {
+		if len(cleaned.at) >= most {
+			clear(cleaned.at)
+		}
+		cleaned.at[d.Path()] = now
+	}
+	cleaned.Unlock()
+	if due {
+		d.Clean(now)
+	}
 }
 
 // close undoes what was not committed and gives everything back. err is how the delivery went: when it failed and

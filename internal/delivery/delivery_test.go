@@ -10,8 +10,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
 	"pennypost/internal/message"
 	"pennypost/internal/postoffice"
 	"pennypost/internal/status"
@@ -230,5 +232,31 @@ func TestBrokenMessage(t *testing.T) {
 	}
 	if files := found(t, dir); len(files) != 0 {
 		t.Errorf("%d files", len(files))
+	}
+}
+
+func TestCleanSometimes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "Maildir")
+	d, err := maildir.CreatePath(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	old := filepath.Join(path, "tmp", "1.left.over")
+	now := time.Now()
+	for _, c := range []struct {
+		after time.Duration
+		there bool
+	}{{0, false}, {cleanEvery - time.Second, true}, {cleanEvery, false}, {2*cleanEvery - time.Second, true}} {
+		if err := os.WriteFile(old, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(old, time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		cleanSometimes(d, now.Add(c.after))
+		if _, err := os.Stat(old); (err == nil) != c.there {
+			t.Errorf("after %v: %v, want there %v", c.after, err, c.there)
+		}
 	}
 }
