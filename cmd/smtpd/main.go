@@ -39,6 +39,7 @@ type options struct {
 	timeout   time.Duration
 	total     time.Duration
 	verbose   bool
+	checks    checkFlags
 	command   []string
 }
 
@@ -79,6 +80,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", smtp.DefaultCommandTimeout, "wait for a command for `TIME`")
 	f.DurationVar(&o.total, "total-timeout", smtp.DefaultTotalTimeout, "end a session after `TIME`")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
+	o.checks.add(cmd)
 	cmd.AddCommand(passwd.Command(o.office))
 	return cmd
 }
@@ -136,9 +138,13 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 	if err != nil {
 		return nil, err
 	}
+	checks, err := newChecks(o.checks, &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, submit: o.submit}, cli.Logger(cmd))
+	if err != nil {
+		return nil, err
+	}
 	e := &smtp.Engine{
 		Name:           o.name,
-		Handler:        &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, submit: o.submit},
+		Handler:        checks,
 		TLS:            tlsConfig,
 		TLSOnly:        o.tls,
 		Auth:           newAuth(off, o.plaintext),

@@ -35,6 +35,8 @@ type Facts struct {
 	ID       string             // id of the transaction, in the reply, the Received field and the log; empty outside
 	Extended bool               // the client said EHLO
 	Envelope *envelope.Envelope // never nil; Conn is filled as it becomes known, the rest during a transaction
+
+	Policy any // what the handler keeps of the session; the engine does not look at it
 }
 
 // Mail is a MAIL command (RFC 5321 section 4.1.1.2) with its parameters.

@@ -250,6 +250,9 @@ func (s *session) count(r Reply) {
 		s.errors++
 	}
 	s.penalise()
+	if r.Code == 421 { // RFC 5321 section 3.8
+		s.closing = true
+	}
 	if s.closing || s.lost != nil {
 		return
 	}

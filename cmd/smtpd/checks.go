@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"pennypost/internal/cli"
+	"pennypost/internal/cli/dnsflags"
+	"pennypost/internal/dkim"
+	"pennypost/internal/envelope"
+	"pennypost/internal/mailauth"
+	"pennypost/internal/message"
+	"pennypost/internal/policy"
+	"pennypost/internal/postoffice"
+	"pennypost/internal/resolver"
+	"pennypost/internal/smtp"
+	"pennypost/internal/status"
+)
+
+// greyDir is the directory of the greylist in the office.
+const greyDir = "greylist"
+
+// checkFlags are the flags of the checks that are off unless asked for.
+type checkFlags struct {
+	ask          string
+	dnsbl, dnswl []string
+	fcrdns, helo string
+	sender, auth bool
+	greylist     time.Duration
+	dns          func() (*resolver.Resolver, error)
+}
+
+func (c *checkFlags) add(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.ask, "ask", "", "let `PROGRAM` decide at connect, MAIL, RCPT and DATA")
+	f.StringArrayVar(&c.dnsbl, "dnsbl", nil, "refuse clients that are in the DNS list `ZONE[=ANSWERS]`")
+	f.StringArrayVar(&c.dnswl, "dnswl", nil, "spare clients that are in the DNS list `ZONE[=ANSWERS]`")
+	f.StringVar(&c.fcrdns, "fcrdns", "", "look for the client's verified host name, `MODE` log or require")
+	f.StringVar(&c.helo, "check-helo", "", "refuse names in HELO that cannot be the client's, `MODE` syntax or resolve")
+	f.BoolVar(&c.sender, "check-sender", false, "refuse senders whose domain takes no mail")
+	f.BoolVar(&c.auth, "auth-check", false, "check signatures and put Authentication-Results on top")
+	f.DurationVar(&c.greylist, "greylist", 0, "make unknown clients come again after `TIME`")
+	c.dns = dnsflags.Flags(cmd)
+}
+
+// checks is the handler with what the flags ask for around it. It serves many sessions; what it knows of one is in
+// Facts.Policy.
+type checks struct {
+	*handler
+	ask     policy.Ask
+	clients policy.Clients
+	look    bool // there is something to ask about clients
+	helo    string
+	sender  bool
+	auth    bool
+	grey    *policy.Greylist   // nil: none
+	dns     *resolver.Resolver // nil when no check needs it
+	log     *slog.Logger
+}
+
+// newChecks reads the flags. The DNS is set up only when it will be asked.
+func newChecks(c checkFlags, h *handler, log *slog.Logger) (*checks, error) {
+	k := &checks{handler: h, ask: policy.Ask{Program: c.ask}, helo: c.helo, sender: c.sender, auth: c.auth, log: log}
+	if c.fcrdns != "" && c.fcrdns != "log" && c.fcrdns != "require" {
+		return nil, cli.Usagef("--fcrdns is log or require, not %q", c.fcrdns)
+	}
+	if c.helo != "" && c.helo != "syntax" && c.helo != "resolve" {
+		return nil, cli.Usagef("--check-helo is syntax or resolve, not %q", c.helo)
+	}
+	if c.greylist < 0 || c.greylist > 24*time.Hour {
+		return nil, cli.Usagef("--greylist is at most 24h")
+	}
+	k.clients.Name, k.clients.Require = c.fcrdns != "", c.fcrdns == "require"
+	var err error
+	if k.clients.Block, err = parseLists(c.dnsbl); err != nil {
+		return nil, err
+	}
+	if k.clients.Allow, err = parseLists(c.dnswl); err != nil {
+		return nil, err
+	}
+	k.look = k.clients.Name || len(k.clients.Block)+len(k.clients.Allow) > 0
+	if k.look || k.helo == "resolve" || k.sender || k.auth {
+		if k.dns, err = c.dns(); err != nil {
+			return nil, status.Errorf(status.Config, "set up DNS: %w", err)
+		}
+		k.clients.DNS = k.dns
+	}
+	if c.greylist > 0 {
+		k.grey, err = newGreylist(h.office, c.greylist)
+	}
+	return k, err
+}
+
+func parseLists(zones []string) ([]policy.List, error) {
+	var lists []policy.List
+	for _, z := range zones {
+		l, err := policy.ParseList(z)
+		if err != nil {
+			return nil, cli.Usagef("%w", err)
+		}
+		lists = append(lists, l)
+	}
+	return lists, nil
+}
+
+func newGreylist(off *postoffice.Office, delay time.Duration) (*policy.Greylist, error) {
+	err := off.Root().Mkdir(greyDir, 0o700)
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, status.Errorf(status.Config, "make the greylist: %w", err)
+	}
+	root, err := off.Root().OpenRoot(greyDir)
+	if err != nil {
+		return nil, status.Errorf(status.Config, "open the greylist: %w", err)
+	}
+	return &policy.Greylist{Root: root, Delay: delay}, nil
+}
+
+// peer is the address of a client on the network; nobody asks about this host itself.
+func peer(f *smtp.Facts) (netip.Addr, bool) {
+	ip, err := netip.ParseAddr(f.Envelope.Conn.RemoteIP)
+	return ip.Unmap().WithZone(""), err == nil && !ip.Unmap().IsLoopback()
+}
+
+// client is what is known of the peer, nil when nobody asked.
+func client(f *smtp.Facts) *policy.Client {
+	c, _ := f.Policy.(*policy.Client)
+	return c
+}
+
+// Connect asks the DNS about the client, whose name is then the verified one or none.
+func (k *checks) Connect(ctx context.Context, f *smtp.Facts) error {
+	if err := k.handler.Connect(ctx, f); err != nil {
+		return err
+	}
+	f.Policy = nil
+	ip, ok := peer(f)
+	if k.look && ok {
+		c := k.clients.LookUp(ctx, ip)
+		f.Policy = c
+		if k.clients.Name {
+			f.Envelope.Conn.RemoteHost = c.Name
+			if c.NameErr != nil {
+				k.log.Info("client without a name", "sid", f.Session, "peer", ip.String(), "why", status.Escape(c.NameErr.Error(), 300))
+			}
+		}
+	}
+	return k.ask.At(ctx, policy.AtConnect, f.Envelope, nil)
+}
+
+// Mail checks the client's greeting and the sender.
+func (k *checks) Mail(ctx context.Context, f *smtp.Facts, m *smtp.Mail) error {
+	if err := k.handler.Mail(ctx, f, m); err != nil {
+		return err
+	}
+	if err := k.greeting(ctx, f); err != nil {
+		return err
+	}
+	if k.sender {
+		if err := policy.Sender(ctx, k.dns, m.Sender, k.office.HasDomain); err != nil {
+			return err
+		}
+	}
+	if k.ask.Program == "" {
+		return nil
+	}
+	e := *f.Envelope
+	e.Sender = m.Sender
+	return k.ask.At(ctx, policy.AtMail, &e, nil)
+}
+
+// greeting checks what the client called itself. A user who has logged in is known better than by that.
+func (k *checks) greeting(ctx context.Context, f *smtp.Facts) error {
+	ip, ok := peer(f)
+	if !ok || k.helo == "" || f.Envelope.Conn.AuthUser != "" {
+		return nil
+	}
+	g := policy.Greeting{Name: f.Envelope.Conn.Helo, Peer: ip, Server: k.name}
+	if err := g.Accept(); err != nil || k.helo != "resolve" {
+		return err
+	}
+	return g.Exists(ctx, k.dns)
+}
+
+// Rcpt checks the client of a recipient that would be taken. The postmaster is there for those who are refused too (RFC 5321
+// section 4.5.1).
+func (k *checks) Rcpt(ctx context.Context, f *smtp.Facts, r *smtp.Recipient) error {
+	if err := k.handler.Rcpt(ctx, f, r); err != nil {
+		return err
+	}
+	to, user := r.Address, f.Envelope.Conn.AuthUser
+	if user == "" && !strings.EqualFold(to.Local, "postmaster") {
+		if err := client(f).Accept(); err != nil {
+			return err
+		}
+	}
+	if k.ask.Program != "" {
+		e := envelope.Envelope{Conn: f.Envelope.Conn, Sender: f.Envelope.Sender, Recipients: []envelope.Address{to}, SMTPUTF8: f.Envelope.SMTPUTF8}
+		if err := k.ask.At(ctx, policy.AtRcpt, &e, nil); err != nil {
+			return err
+		}
+	}
+	ip, ok := peer(f)
+	if c := client(f); !ok || k.grey == nil || user != "" || c != nil && c.Allowed != "" {
+		return nil
+	}
+	return k.grey.Accept(ip, f.Envelope.Sender, to)
+}
+
+// Data checks the message; what is handed on is a view of m.
+func (k *checks) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
+	if k.auth {
+		checked, _, err := mailauth.Verify(ctx, m, mailauth.Options{IDs: []string{k.name}, DKIM: dkim.VerifyOptions{LookupTXT: k.txt}})
+		if err != nil {
+			return status.Errorf(status.TempFail, "check the message: %w", err)
+		}
+		m = checked
+	}
+	if err := k.ask.At(ctx, policy.AtData, f.Envelope, m); err != nil {
+		return err
+	}
+	return k.handler.Data(ctx, f, m)
+}
+
+func (k *checks) txt(ctx context.Context, name string) ([]string, error) {
+	found, err := k.dns.TXT(ctx, name)
+	return found.Records, err
+}
