@@ -3,6 +3,7 @@ package message
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -364,30 +365,37 @@ func FuzzHeader(f *testing.F) {
 // Where a violation is does not depend on how the bytes are cut.
 func FuzzCheck(f *testing.F) {
 	f.Add("a\r\nb\nc\rd\x00", 3)
+	f.Add("a\r\nb\r\nc\r\n\r\r\n", 4)
+	f.Add("\r\n\na\r", 1)
 	f.Fuzz(func(t *testing.T, s string, cut int) {
 		if cut < 0 || cut > len(s) {
 			return
 		}
-		l := Limits{Line: 10, Header: 50, CRLF: true, NUL: true}
-		one, two := NewChecker(l), NewChecker(l)
-		one.Write([]byte(s))
-		two.Write([]byte(s[:cut]))
-		two.Write([]byte(s[cut:]))
-		single := NewChecker(l)
-		for i := range len(s) {
-			single.Write([]byte{s[i]})
-		}
-		if a, b := one.Result(), single.Result(); (a == nil) != (b == nil) || a != nil && *a != *b {
-			t.Errorf("%q byte by byte: %v and %v", s, a, b)
-		}
-		a, b := one.Result(), two.Result()
-		if (a == nil) != (b == nil) || a != nil && *a != *b {
-			t.Errorf("%q cut at %d: %v and %v", s, cut, a, b)
-		}
-		if a == nil && strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00") {
-			t.Errorf("%q: nothing found", s)
+		for _, l := range []Limits{{Line: 10, Header: 50, CRLF: true, NUL: true}, {CRLF: true, NUL: true}} {
+			want := checkPieces(l, strings.Split(s, "")...)
+			if got := checkPieces(l, s); got != want {
+				t.Errorf("%q: %q in one piece, %q byte by byte", s, got, want)
+			}
+			if got := checkPieces(l, s[:cut], s[cut:]); got != want {
+				t.Errorf("%q cut at %d: %q, want %q", s, cut, got, want)
+			}
+			if want == "" && strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00") {
+				t.Errorf("%q: nothing found", s)
+			}
 		}
 	})
+}
+
+// checkPieces is the text of the violation, or "".
+func checkPieces(l Limits, pieces ...string) string {
+	c := NewChecker(l)
+	for _, p := range pieces {
+		c.Write([]byte(p))
+	}
+	if v := c.Result(); v != nil {
+		return v.Error()
+	}
+	return ""
 }
 
 // text is a megabyte of lines as mail has them.
@@ -401,8 +409,12 @@ func BenchmarkToLF(b *testing.B) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	b.SetBytes(int64(len(text)))
-	for b.Loop() {
-		NewChecker(Limits{CRLF: true, NUL: true, Line: 1000}).Write(text)
+	for _, l := range []Limits{{CRLF: true, NUL: true}, {CRLF: true, NUL: true, Line: 1000}} {
+		b.Run(fmt.Sprintf("line limit %d", l.Line), func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				NewChecker(l).Write(text)
+			}
+		})
 	}
 }
