@@ -31,6 +31,8 @@ var only = map[string][]string{
 	"github.com/pires/go-proxyproto":      {"serve"},
 	"github.com/coreos/go-systemd":        {"serve"},
 	"github.com/go-crypt":                 {"postoffice"},
+	"github.com/landlock-lsm":             {"cli"},
+	"kernel.org/pub/linux":                {"cli"},
 	"github.com/xdg-go":                   {"sasl", "postoffice"},
 	"github.com/emersion/go-mbox":         {}, // an oracle in tests
 	"github.com/emersion/go-smtp":         {}, // a peer in tests

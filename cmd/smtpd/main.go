@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/drop"
 	"pennypost/internal/cli/listen"
 	"pennypost/internal/cli/office"
 	"pennypost/internal/cli/passwd"
@@ -24,6 +25,7 @@ func main() { os.Exit(cli.Main(newCommand())) }
 type options struct {
 	office    func() (*postoffice.Office, error)
 	serve     *serve.Options
+	drop      *drop.Options
 	name      string
 	cert, key string
 	plaintext bool
@@ -63,6 +65,7 @@ func newCommand() *cobra.Command {
 	}
 	o.office = office.Flag(cmd)
 	o.serve = listen.Flags(cmd)
+	o.drop = drop.Flags(cmd, o.serve)
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "call this host `HOST` (default the system's host name)")
 	f.BoolVar(&o.submit, "submission", false, "take mail only from users who have logged in")
@@ -97,6 +100,9 @@ func run(cmd *cobra.Command, o options) error {
 	defer off.Close()
 	engine, err := newEngine(cmd, o, off)
 	if err != nil {
+		return err
+	}
+	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "", []string{off.Root().Name()}, o.cert, o.key); err != nil {
 		return err
 	}
 	o.serve.Busy = []byte("421 4.3.2 " + o.name + " Error: too many connections\r\n")

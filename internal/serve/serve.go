@@ -37,6 +37,10 @@ type Options struct {
 	Stdin, Stdout *os.File // nil = os.Stdin, os.Stdout
 	Environ       []string // where the variables of tcp-environ(5) are; nil = os.Environ()
 
+	// Confine, when not nil, is called once when all sockets are open and before the first connection is served, to give up
+	// privileges. Its error ends Run.
+	Confine func() error
+
 	// Listening, when not nil, is called once with the addresses that are open, before the first connection is taken.
 	Listening func([]net.Addr)
 }
@@ -84,6 +88,12 @@ func Run(ctx context.Context, o Options, h func(context.Context, *Conn)) error {
 	ends, err := gather(ctx, o)
 	if err != nil {
 		return err
+	}
+	if o.Confine != nil {
+		if err := o.Confine(); err != nil {
+			ends.close()
+			return err
+		}
 	}
 	s := newServer(o, h)
 	s.notify = notify

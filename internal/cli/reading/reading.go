@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/drop"
 	"pennypost/internal/cli/listen"
 	"pennypost/internal/cli/office"
 	"pennypost/internal/cli/passwd"
@@ -43,6 +44,7 @@ type Server struct {
 	protocol  Protocol
 	open      func() (*postoffice.Office, error)
 	serve     *serve.Options
+	drop      *drop.Options
 	user      string
 	maildir   string
 	cert, key string
@@ -64,6 +66,7 @@ type Session struct {
 // Flags adds the flags and the passwd command to cmd.
 func Flags(cmd *cobra.Command, p Protocol) *Server {
 	s := &Server{protocol: p, open: office.Flag(cmd), serve: listen.Flags(cmd)}
+	s.drop = drop.Flags(cmd, s.serve)
 	f := cmd.Flags()
 	f.StringVar(&s.user, "user", "", "serve the mailbox of `USER@DOMAIN` without a login; not over the network")
 	f.StringVar(&s.maildir, "maildir", "", "serve the Maildir `PATH` without a login; not over the network")
@@ -108,6 +111,13 @@ func (s *Server) Run(cmd *cobra.Command, prepare func(), session func(context.Co
 	}
 	var err error
 	if s.TLS, err = newTLS(s.protocol.ALPN, s.cert, s.key, s.Office); err != nil {
+		return err
+	}
+	dirs := []string{s.maildir}
+	if s.Office != nil {
+		dirs[0] = s.Office.Root().Name()
+	}
+	if err := s.drop.Need(false, dirs, s.cert, s.key); err != nil {
 		return err
 	}
 	prepare()
