@@ -20,32 +20,32 @@ import (
 // latter in seconds of Unix time, and then the policy as RFC 8461 section 3.2
 // writes it.
 
-// load returns the kept policy of a domain, nil if there is none or its age is
-// over. A damaged file is none, and the error says so.
-func (s *Source) load(domain string) (*route.Policy, error) {
+// load returns the kept policy of a domain and when its age is over, nil if there
+// is none or that was before. A damaged file is none, and the error says so.
+func (s *Source) load(domain string) (*route.Policy, time.Time, error) {
 	if s.Cache == nil || !fits(domain) {
-		return nil, nil
+		return nil, time.Time{}, nil
 	}
 	f, err := s.Cache.Open(domain)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, time.Time{}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("kept policy: %w", err)
+		return nil, time.Time{}, fmt.Errorf("kept policy: %w", err)
 	}
 	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, 2*route.MaxPolicy))
 	if err != nil {
-		return nil, fmt.Errorf("kept policy: %w", err)
+		return nil, time.Time{}, fmt.Errorf("kept policy: %w", err)
 	}
 	p, expires, err := decode(text)
 	if err != nil {
-		return nil, fmt.Errorf("kept policy of %s: %w", domain, err)
+		return nil, time.Time{}, fmt.Errorf("kept policy of %s: %w", domain, err)
 	}
 	if !time.Now().Before(expires) {
-		return nil, nil
+		return nil, time.Time{}, nil
 	}
-	return p, nil
+	return p, expires, nil
 }
 
 func decode(text []byte) (*route.Policy, time.Time, error) {

@@ -41,17 +41,17 @@ type Source struct {
 }
 
 // Policy implements route.PolicySource: the kept policy if it is still the one
-// announced, a fetched one, or the kept one if fetching fails (RFC 8461 section
-// 3.3).
+// announced and not yet in the second half of its age, a fetched one, or the kept
+// one if fetching fails (RFC 8461 section 3.3).
 func (s *Source) Policy(ctx context.Context, domain string) (*route.Policy, error) {
-	kept, doubt := s.load(domain)
+	kept, expires, doubt := s.load(domain)
 	id, err := s.announced(ctx, domain)
 	switch {
 	case err != nil:
 		return kept, err
 	case id == "":
 		return kept, doubt
-	case kept != nil && kept.ID == id:
+	case kept != nil && kept.ID == id && time.Until(expires) > kept.MaxAge/2:
 		return kept, nil
 	}
 	text, err := s.fetch(ctx, domain)

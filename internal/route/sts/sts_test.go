@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"math/big"
 	"net"
 	"net/http"
@@ -188,11 +189,16 @@ func TestKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	soon := time.Now().Add(time.Hour).Unix()
+	write(fmt.Sprintf("two %d\n%s", soon, policyText))
+	expect("old and web gone", with(`_mta-sts.a.example. TXT "v=STSv1; id=two"`), "two", 2, true)
+	expect("old", with(strings.ReplaceAll(announcing, "id=one", "id=two")), "two", 3, false)
+	expect("renewed", with(strings.ReplaceAll(announcing, "id=one", "id=two")), "two", 3, false)
 	write("two 1000000000\n" + policyText)
-	expect("over", with("a.example. A 192.0.2.1"), "", 2, false)
+	expect("over", with("a.example. A 192.0.2.1"), "", 3, false)
 	write("what\n")
-	expect("damaged", with("a.example. A 192.0.2.1"), "", 2, true)
-	expect("damaged, fetched", with(announcing), "one", 3, false)
+	expect("damaged", with("a.example. A 192.0.2.1"), "", 3, true)
+	expect("damaged, fetched", with(announcing), "one", 4, false)
 }
 
 func TestOddNames(t *testing.T) {
