@@ -235,3 +235,21 @@ func TestChecksUsage(t *testing.T) {
 		}
 	}
 }
+
+// The example of a server with a fault at one stage, as a client under test meets it.
+func TestFaultyServer(t *testing.T) {
+	bin, office := newOffice(t)
+	t.Setenv("PATH", filepath.Dir(bin)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	c := mailtest.Child(t, "../../examples/faulty-server.sh", office, "rcpt", "450 4.2.1 come later", "--name", "mx.example.org")
+	mailtest.Dialog(t, c, `
+		<- 220 mx.example.org ESMTP
+		-> HELO client.example
+		<- 250 ...
+		-> MAIL FROM:<>
+		<- 250 2.1.0 Ok
+		-> RCPT TO:<alice@example.org>
+		<- 450 4.2.1 come later
+		-> QUIT
+		<- 221 ...
+		<- EOF`)
+}
