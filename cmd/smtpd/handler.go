@@ -24,14 +24,14 @@ type handler struct {
 	name    string
 	command []string // none: deliver into the office in this process
 	maxHops int
-	submit  bool // mail is taken from users only
+	relay   policy.Networks // clients that may send to other hosts
 }
 
 func (h *handler) Connect(context.Context, *smtp.Facts) error { return nil }
 
-func (h *handler) Mail(_ context.Context, f *smtp.Facts, _ *smtp.Mail) error {
-	if h.submit {
-		return policy.Submission(f.Envelope.Conn.AuthUser)
+func (h *handler) Mail(_ context.Context, f *smtp.Facts, m *smtp.Mail) error {
+	if f.Service == smtp.Submission {
+		return h.submitter(f, m.Sender)
 	}
 	return nil
 }
@@ -51,6 +51,7 @@ func (h *handler) Rcpt(_ context.Context, f *smtp.Facts, r *smtp.Recipient) erro
 		Local:    !errors.Is(err, postoffice.ErrNotLocal),
 		Lookup:   err,
 		User:     f.Envelope.Conn.AuthUser,
+		Named:    h.relay.Contain(f.Envelope.Conn.RemoteIP),
 		MayRelay: len(h.command) > 0,
 	}.Accept()
 }
@@ -75,6 +76,11 @@ func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) e
 	}
 	if err := policy.Hops(len(header.All("Received"))-1, h.maxHops); err != nil {
 		return err
+	}
+	if f.Service == smtp.Submission {
+		if m, err = h.submitted(f, m, header); err != nil {
+			return err
+		}
 	}
 	if len(h.command) == 0 {
 		return delivery.Deliver(ctx, h.office, m, f.Envelope, delivery.Options{})

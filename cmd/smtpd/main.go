@@ -23,26 +23,34 @@ func main() { os.Exit(cli.Main(newCommand())) }
 
 // options are the flags.
 type options struct {
-	office    func() (*postoffice.Office, error)
-	serve     *serve.Options
-	drop      *drop.Options
-	name      string
-	cert, key string
-	plaintext bool
-	tls       bool
-	submit    bool
-	maxSize   int64
-	maxRcpt   int
-	maxHeader int64
-	maxLine   int
-	minRate   int
-	maxHops   int
-	greet     time.Duration
-	timeout   time.Duration
-	total     time.Duration
-	verbose   bool
-	checks    checkFlags
-	command   []string
+	office      func() (*postoffice.Office, error)
+	serve       *serve.Options
+	drop        *drop.Options
+	name        string
+	cert, key   string
+	plaintext   bool
+	cramMD5     bool
+	clientCA    string
+	authProgram string
+	tls         bool
+	submit      bool
+	lmtp        bool
+	maxSize     int64
+	maxRcpt     int
+	maxHeader   int64
+	maxLine     int
+	minRate     int
+	maxHops     int
+	greet       time.Duration
+	timeout     time.Duration
+	total       time.Duration
+	verbose     bool
+	checks      checkFlags
+	trust       trust
+	offer       []string
+	record      string
+	promises    smtp.Promises
+	command     []string
 }
 
 func newCommand() *cobra.Command {
@@ -69,9 +77,13 @@ func newCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "call this host `HOST` (default the system's host name)")
 	f.BoolVar(&o.submit, "submission", false, "take mail only from users who have logged in")
+	f.BoolVar(&o.lmtp, "lmtp", false, "speak LMTP: an answer, and a run of the command, for each recipient")
 	f.BoolVar(&o.tls, "tls-wrap", false, "begin with TLS, as on port 465")
 	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
 	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
+	f.BoolVar(&o.cramMD5, "cram-md5", false, "offer CRAM-MD5 to users whose secret is {PLAIN}")
+	f.StringVar(&o.authProgram, "auth-program", "", "offer OAUTHBEARER and XOAUTH2, tokens checked by `PROGRAM`")
+	f.StringVar(&o.clientCA, "client-ca", "", "offer EXTERNAL to clients with a certificate of an authority in `FILE`")
 	f.BoolVar(&o.plaintext, "allow-plaintext", false, "let users log in without TLS")
 	f.Int64Var(&o.maxSize, "max-size", smtp.DefaultMaxSize, "largest message, `OCTETS`")
 	f.Int64Var(&o.maxHeader, "max-header", smtp.DefaultMaxHeader, "largest header of a message, `OCTETS`")
@@ -83,7 +95,10 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", smtp.DefaultCommandTimeout, "wait for a command for `TIME`")
 	f.DurationVar(&o.total, "total-timeout", smtp.DefaultTotalTimeout, "end a session after `TIME`")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
+	f.StringSliceVar(&o.offer, "offer", nil, "offer `EXTENSION` to users: mt-priority, deliverby, futurerelease; the command keeps it")
+	f.StringVar(&o.record, "record", "", "append each session as a dialog to `FILE`, messages included")
 	o.checks.add(cmd)
+	o.trust.add(cmd)
 	cmd.AddCommand(passwd.Command(o.office))
 	return cmd
 }
@@ -102,13 +117,17 @@ func run(cmd *cobra.Command, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "", []string{off.Root().Name()}, o.cert, o.key); err != nil {
+	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.cert, o.key); err != nil {
 		return err
 	}
 	o.serve.Busy = []byte("421 4.3.2 " + o.name + " Error: too many connections\r\n")
 	typed := terminal(os.Stdin)
 	return serve.Run(cmd.Context(), *o.serve, func(ctx context.Context, c *serve.Conn) {
 		e := *engine
+		e.Service, e.TLSOnly = o.role(c.Name)
+		if e.Service == smtp.Submission {
+			e.Promises = o.promises
+		}
 		e.Stopping = c.Stopping
 		var conn net.Conn = c
 		if typed && c.Local && c.Name == "" {
@@ -127,9 +146,21 @@ func (o *options) check() error {
 		return cli.Usagef("--max-header must be above 0, --max-line and --min-rate not below")
 	case o.timeout <= 0 || o.total <= 0 || o.greet < 0:
 		return cli.Usagef("--timeout and --total-timeout must be above 0, --greet-delay not below")
+	case o.lmtp && o.submit:
+		return cli.Usagef("--lmtp and --submission exclude each other")
+	case o.lmtp && smtpPort(o.serve.Listen):
+		return cli.Usagef("--lmtp is not for port 25 (RFC 2033 section 5)")
 	case (o.cert == "") != (o.key == ""):
 		return cli.Usagef("--cert and --key go together")
 	}
+	if err := o.trust.check(o.serve); err != nil {
+		return err
+	}
+	p, err := promises(o.offer, o.command)
+	if err != nil {
+		return err
+	}
+	o.promises = p
 	if o.name == "" {
 		o.name, _ = os.Hostname()
 	}
@@ -144,7 +175,12 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 	if err != nil {
 		return nil, err
 	}
-	checks, err := newChecks(o.checks, &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, submit: o.submit}, cli.Logger(cmd))
+	h := &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, relay: o.trust.relay}
+	checks, err := newChecks(o.checks, h, cli.Logger(cmd))
+	if err != nil {
+		return nil, err
+	}
+	users, err := newLogin(o, off)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +188,7 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 		Name:           o.name,
 		Handler:        checks,
 		TLS:            tlsConfig,
-		TLSOnly:        o.tls,
-		Auth:           newAuth(off, o.plaintext),
+		Auth:           users.authenticator(),
 		MaxSize:        o.maxSize,
 		MaxHeader:      o.maxHeader,
 		MaxLine:        o.maxLine,
@@ -164,8 +199,16 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 		TotalTimeout:   o.total,
 		Log:            cli.Logger(cmd),
 	}
+	o.trust.set(e, h)
 	if o.minRate == 0 {
 		e.MinRate = -1
+	}
+	if o.record != "" {
+		r, err := newRecorder(o.record, e.Log)
+		if err != nil {
+			return nil, err
+		}
+		e.Record = r.session
 	}
 	if o.verbose {
 		e.Trace = cmd.ErrOrStderr()

@@ -7,22 +7,24 @@ import (
 	"strings"
 
 	"pennypost/internal/postoffice"
-	"pennypost/internal/sasl"
-	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
 
 // newTLS is the configuration for STARTTLS. Certificates are read for each handshake: a renewed one is used without a
 // restart, and a session without TLS costs nothing.
 func newTLS(o options, off *postoffice.Office) (*tls.Config, error) {
-	load := func() (tls.Certificate, error) { return off.Certificate(o.name) }
+	load := certificate(o, off)
 	if o.cert != "" {
-		load = func() (tls.Certificate, error) { return tls.LoadX509KeyPair(o.cert, o.key) }
 		if _, err := load(); err != nil {
 			return nil, status.Errorf(status.Config, "read certificate %q and key %q: %w", o.cert, o.key, err)
 		}
 	}
+	ask := tls.NoClientCert
+	if o.clientCA != "" {
+		ask = tls.RequestClientCert // it is looked at when somebody wants to log in by it; a stranger's does no harm
+	}
 	return &tls.Config{
+		ClientAuth: ask,
 		MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"smtp"}, // who asks for another protocol is at the wrong port
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
@@ -35,24 +37,12 @@ func newTLS(o options, off *postoffice.Office) (*tls.Config, error) {
 	}, nil
 }
 
-// newAuth lets the users of the office log in; the name that counts is that of the mailbox.
-func newAuth(off *postoffice.Office, plaintext bool) *smtp.Authenticator {
-	return &smtp.Authenticator{
-		Mechanisms: sasl.Mechanisms(),
-		Plaintext:  plaintext,
-		Start: func(mechanism string, accepted func(string)) smtp.AuthExchange {
-			x, _ := sasl.NewServer(mechanism, func(user, password string) error {
-				box, err := off.Authenticate(user, password)
-				if err != nil {
-					return err
-				}
-				accepted(box.Address.String())
-				box.Close()
-				return nil
-			})
-			return x
-		},
+// certificate is how the pair for TLS is read.
+func certificate(o options, off *postoffice.Office) func() (tls.Certificate, error) {
+	if o.cert != "" {
+		return func() (tls.Certificate, error) { return tls.LoadX509KeyPair(o.cert, o.key) }
 	}
+	return func() (tls.Certificate, error) { return off.Certificate(o.name) }
 }
 
 // validName takes a domain name or an address literal.

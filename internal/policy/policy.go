@@ -19,15 +19,16 @@ type Recipient struct {
 	Local    bool             // its domain is served here
 	Lookup   error            // of a local recipient: nil when it has a mailbox
 	User     string           // who is logged in, or empty
+	Named    bool             // the client was named as one that may send to other hosts
 	MayRelay bool             // there is somebody to hand mail for other hosts to
 }
 
-// Accept is nil for a mailbox here, and for any recipient of a logged-in user when there is a way to send it on. An unknown
+// Accept is nil for a mailbox here, and for any recipient of a logged-in user or a named client when there is a way to send it on. An unknown
 // user is refused for ever. Relaying is refused with a temporary code: a domain that has just moved here loses no mail
 // while its directory is missing.
 func (r Recipient) Accept() error {
 	if !r.Local {
-		if r.User != "" && r.MayRelay && r.Address.Domain != "" {
+		if (r.User != "" || r.Named) && r.MayRelay && r.Address.Domain != "" {
 			return nil
 		}
 		return status.Errorf(status.TempFail, "%s: Relay access denied", r.Address.Path()).WithReply(454, "4.7.1")

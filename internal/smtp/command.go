@@ -73,7 +73,7 @@ func (s *session) execute(line string) Reply {
 		return Reply{500, "5.5.2", []string{"Error: line too long"}}
 	case strings.ContainsFunc(line, isControl) || !utf8.ValidString(line):
 		return Reply{500, "5.5.2", []string{"Error: control characters or invalid UTF-8 in a command"}}
-	case v == nil:
+	case v == nil || !s.offers(v):
 		return Reply{500, "5.5.2", []string{"Error: command not recognized"}}
 	case v.alone && s.pipelined():
 		s.closing = true
@@ -101,6 +101,8 @@ func (s *session) pipelined() bool {
 func (s *session) outOfOrder(name string) Reply {
 	text := "Error: " + name + " is not possible now"
 	switch {
+	case s.state == connected && s.srv.Service == LMTP:
+		text = "Error: send LHLO first"
 	case s.state == connected:
 		text = "Error: send HELO/EHLO first"
 	case s.state == chunking:
@@ -109,6 +111,8 @@ func (s *session) outOfOrder(name string) Reply {
 		text = "Error: nested MAIL command"
 	case s.state == greeted && (name == "RCPT" || name == "DATA" || name == "BDAT"):
 		text = "Error: need MAIL command"
+	case s.state == sending && s.refused > 0 && s.srv.Service == LMTP:
+		text = "Error: no valid recipients" // RFC 2033 section 4.2 wants 503
 	case s.state == sending && s.refused > 0:
 		return Reply{554, "5.5.1", []string{"Error: no valid recipients"}}
 	case s.state == sending && (name == "DATA" || name == "BDAT"):
@@ -118,6 +122,9 @@ func (s *session) outOfOrder(name string) Reply {
 	}
 	return Reply{503, "5.5.1", []string{text}}
 }
+
+// offers says whether a verb belongs to this session.
+func (s *session) offers(v *verb) bool { return v.when == nil || v.when(s) }
 
 // needEHLO is the reply to commands of extensions after HELO.
 func needEHLO() Reply {

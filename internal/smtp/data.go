@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"sync"
 
 	"pennypost/internal/message"
 	"pennypost/internal/status"
@@ -76,13 +77,14 @@ func (u *unstuffer) take(dst, b []byte) (out []byte, n int, done bool) {
 // receiver takes the bytes of a message with CRLF line ends, checks them and spools them in LF form. It takes everything that
 // comes: a message that is refused must be read to its end all the same, or its rest would be taken for commands.
 type receiver struct {
-	spool *message.Writer
-	lf    *message.LFWriter
-	check *message.Checker
-	size  int64 // octets with CRLF, as RFC 1870 section 5 counts them
-	max   int64
-	shape shape // limits of header and lines
-	err   error // why spooling stopped
+	spool  *message.Writer
+	lf     *message.LFWriter
+	check  *message.Checker
+	size   int64 // octets with CRLF, as RFC 1870 section 5 counts them
+	max    int64
+	shape  shape       // limits of header and lines
+	normal *normalizer // for a peer that may send bare LF, else nil
+	err    error       // why spooling stopped
 }
 
 func newReceiver(max int64) *receiver {
@@ -96,7 +98,11 @@ func newReceiver(max int64) *receiver {
 }
 
 // Write never fails; what went wrong is told by finish.
-func (r *receiver) Write(p []byte) (int, error) {
+func (r *receiver) Write(b []byte) (int, error) {
+	p := b
+	if r.normal != nil {
+		p = r.normal.take(b)
+	}
 	r.check.Write(p)
 	r.size += int64(len(p))
 	if r.size > r.max && r.err == nil {
@@ -108,7 +114,7 @@ func (r *receiver) Write(p []byte) (int, error) {
 	if r.err == nil {
 		_, r.err = r.lf.Write(p)
 	}
-	return len(p), nil
+	return len(b), nil
 }
 
 // finish returns the message, or why it is refused. A *message.Violation means that the sender does not keep to
@@ -130,8 +136,8 @@ func (r *receiver) finish() (*message.Message, error) {
 
 func (r *receiver) discard() { r.spool.Discard() }
 
-// finish ends a receiver and gives the message to the handler.
-func (s *session) finish(r *receiver) Reply {
+// finish ends a receiver and gives the message to the handler. end says that the client has sent the message to its end.
+func (s *session) finish(r *receiver, end bool) Reply {
 	m, err := r.finish()
 	if err == nil {
 		return s.accept(m)
@@ -141,8 +147,7 @@ func (s *session) finish(r *receiver) Reply {
 		err = status.Errorf(status.Data, "%w (RFC 5321 section 2.3.8)", v)
 	}
 	s.logFate(err, r.size)
-	s.reset()
-	return errorReply(err)
+	return s.refuseMessage(err, end)
 }
 
 // readData passes message data on to r up to its end.
@@ -167,20 +172,26 @@ func (s *session) readData(r *receiver) error {
 	}
 }
 
+// chunkBuffer is the most that readChunk reads at once: a chunk tells its length, and need not go through the buffer of lines.
+const chunkBuffer = 128 << 10
+
+var chunkBuffers = sync.Pool{New: func() any { return new([chunkBuffer]byte) }}
+
 // readChunk passes n bytes on to r, or drops them when r is nil.
 func (s *session) readChunk(n int64, r *receiver) error {
 	s.inData = true
 	defer func() { s.inData = false }()
+	space := chunkBuffers.Get().(*[chunkBuffer]byte)
+	defer chunkBuffers.Put(space)
 	for n > 0 {
-		if _, err := s.in.Peek(1); err != nil {
+		got, err := s.in.Read(space[:min(n, chunkBuffer)])
+		if r != nil {
+			r.Write(space[:got])
+		}
+		n -= int64(got)
+		if err != nil && n > 0 {
 			return err
 		}
-		b, _ := s.in.Peek(int(min(n, int64(s.in.Buffered()))))
-		if r != nil {
-			r.Write(b)
-		}
-		n -= int64(len(b))
-		s.in.Discard(len(b))
 	}
 	return nil
 }

@@ -84,10 +84,11 @@ func (h *shape) piece(p []byte, ended bool) {
 	}
 }
 
-// receiver begins a message with all limits of the engine.
-func (s *session) receiver() *receiver {
+// receiver begins a message with all limits of the engine; stuffed says that dots were added to its lines, as for DATA.
+func (s *session) receiver(stuffed bool) *receiver {
 	r := newReceiver(s.srv.MaxSize)
 	r.shape = shape{maxLine: s.srv.MaxLine, maxHeader: max(0, s.srv.MaxHeader)}
+	r.normal = s.normalizer(stuffed)
 	s.patience = newPatience(s.srv.DataTimeout, s.srv.MinRate)
 	return r
 }

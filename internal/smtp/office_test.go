@@ -72,6 +72,9 @@ func (o *office) Data(_ context.Context, f *Facts, m *message.Message) error {
 	case "later":
 		return errors.New("disk trouble")
 	}
+	if r := f.Envelope.Recipients; len(r) == 1 && r[0].Local == "full" {
+		return status.Errorf(status.IO, "mailbox full").WithReply(452, "4.2.2")
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.mails = append(o.mails, mail{*f.Envelope, string(b)})
@@ -94,6 +97,15 @@ func (o *office) one(t *testing.T) mail {
 func (m mail) body() string {
 	_, rest, _ := strings.Cut(m.text, "+0000\n")
 	return rest
+}
+
+// verifyChat knows chat and its alias talk.
+func verifyChat(_ context.Context, _ *Facts, word string) (said, box envelope.Address, err error) {
+	said = envelope.Address{Local: word, Domain: "joursoir.net"}
+	if word != "chat" && word != "talk" && word != "\u00fc" {
+		return said, box, status.Errorf(status.NoUser, "%s: no such mailbox", said.Path())
+	}
+	return said, envelope.Address{Local: "chat", Domain: "joursoir.net"}, nil
 }
 
 // testAuth knows alice with the password secret; broken has trouble.

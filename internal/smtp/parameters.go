@@ -3,6 +3,8 @@ package smtp
 import (
 	"strconv"
 	"strings"
+
+	"pennypost/internal/envelope"
 )
 
 // cutKeyword takes "FROM:" or "TO:" off, in any case of letters.
@@ -65,6 +67,33 @@ func validXtext(v string) bool {
 		}
 	}
 	return v != ""
+}
+
+// decodeXtext resolves +HH of xtext that was checked.
+func decodeXtext(v string) string {
+	var b strings.Builder
+	for i := 0; i < len(v); i++ {
+		if v[i] != '+' {
+			b.WriteByte(v[i])
+			continue
+		}
+		n, _ := strconv.ParseUint(v[i+1:i+3], 16, 8)
+		b.WriteByte(byte(n))
+		i += 2
+	}
+	return b.String()
+}
+
+// validAuthParameter checks AUTH= of MAIL (RFC 4954 section 5): <> or a mailbox in xtext.
+func validAuthParameter(v string) bool {
+	if v == "<>" {
+		return true
+	}
+	if len(v) > 500 || !validXtext(v) {
+		return false
+	}
+	a, err := envelope.Parse(decodeXtext(v))
+	return err == nil && a.Domain != ""
 }
 
 func isUpperHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' }

@@ -32,6 +32,10 @@ func receivedField(name string, f *Facts, secure bool, now time.Time) string {
 func protocolName(f *Facts, secure bool) string {
 	name := "SMTP"
 	switch {
+	case f.Service == LMTP && f.Envelope.SMTPUTF8:
+		name = "UTF8LMTP"
+	case f.Service == LMTP:
+		name = "LMTP"
 	case f.Envelope.SMTPUTF8:
 		name = "UTF8SMTP"
 	case f.Extended:

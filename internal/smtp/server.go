@@ -33,10 +33,12 @@ type Handler interface {
 type Facts struct {
 	Session  string             // id of the session, in the log as sid
 	ID       string             // id of the transaction, in the reply, the Received field and the log; empty outside
-	Extended bool               // the client said EHLO
+	Extended bool               // the client said EHLO or LHLO
+	Service  Service            // what the server is there for
 	Envelope *envelope.Envelope // never nil; Conn is filled as it becomes known, the rest during a transaction
 
-	Policy any // what the handler keeps of the session; the engine does not look at it
+	TLS    *tls.ConnectionState // of the TLS that this program does; nil without
+	Policy any                  // what the handler keeps of the session; the engine does not look at it
 }
 
 // Mail is a MAIL command (RFC 5321 section 4.1.1.2) with its parameters.
@@ -48,6 +50,12 @@ type Mail struct {
 	Ret      string           // RET= (RFC 3461): FULL, HDRS or ""
 	EnvID    string           // ENVID= in xtext, checked
 	Auth     string           // AUTH= in xtext (RFC 4954 section 5), checked
+
+	RequireTLS bool   // RFC 8689
+	Priority   string // MT-PRIORITY= (RFC 6710), -9 to 9, checked
+	By         string // BY= (RFC 2852), checked, upper case
+	HoldFor    string // HOLDFOR= (RFC 4865), seconds, checked
+	HoldUntil  string // HOLDUNTIL= (RFC 4865), in UTC by RFC 3339, checked
 }
 
 // Recipient is a RCPT command (RFC 5321 section 4.1.1.3) with its parameters.
@@ -69,6 +77,9 @@ type Authenticator struct {
 	Start func(mechanism string, accepted func(user string)) AuthExchange
 	// Plaintext allows AUTH without TLS.
 	Plaintext bool
+	// Session, when it is not nil, makes the Mechanisms and Start of one session as it is now, in place of those above. It is
+	// asked where AUTH is allowed, at EHLO and at AUTH; nil from it means that there is no mechanism.
+	Session func(f *Facts) *Authenticator
 }
 
 // Engine is the server. It speaks SMTP. A zero field means its default. It has no state of its own: Serve may be called many times at once.
@@ -77,6 +88,7 @@ type Engine struct {
 	Handler Handler        // who decides
 	TLS     *tls.Config    // nil: STARTTLS is not offered
 	TLSOnly bool           // begin with TLS, before the banner (RFC 8314 section 3.3)
+	Service Service        // what it is there for; under LMTP Handler.Data is called once for each recipient
 	Auth    *Authenticator // nil: AUTH is not offered
 
 	MaxSize       int64 // octets of a message with CRLF line ends, as in SIZE (RFC 1870); default 10240000
@@ -94,11 +106,19 @@ type Engine struct {
 	LoginDelay     time.Duration // wait before the reply to the first failed login, doubled with each; default 1 second
 	TotalTimeout   time.Duration // for the whole session; default 1 hour
 
+	Promises Promises // what is offered because it is kept behind Handler
+
+	Normalize func(ip string) bool // peers whose bare LF in message data is taken as CRLF; nil: none
+	XClient   func(ip string) bool // peers that may say by XCLIENT for whom they speak; nil: none
+	Verify    Verifier             // nil: VRFY says 252, EXPN 502
+
 	// Stopping, when closed, ends sessions that are between two transactions with 421; others may finish theirs.
 	Stopping <-chan struct{}
 
 	Log   *slog.Logger // one line per fate of a message; nil: none
 	Trace io.Writer    // transcript of every session; nil: none
+	// Record says where the recording of a session goes, see NewRecording; it is closed when the session is over. nil: nowhere.
+	Record func(*Facts) io.WriteCloser
 
 	Now   func() time.Time // time in Received; nil: time.Now
 	NewID func() string    // ids of sessions and transactions; nil: random, ten hexadecimal digits

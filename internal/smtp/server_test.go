@@ -76,6 +76,16 @@ func with(t *testing.T, e *Engine, info *envelope.Connection, script string) {
 			e.MaxRecipients = n
 		case "auth", "plaintext":
 			e.Auth = testAuth(name == "plaintext")
+		case "lmtp":
+			e.Service = LMTP
+		case "xclient":
+			e.XClient = func(ip string) bool { return ip == peer.RemoteIP }
+		case "normalize":
+			e.Normalize = func(ip string) bool { return ip == peer.RemoteIP }
+		case "verify":
+			e.Verify = verifyChat
+		case "port":
+			info.LocalPort = value
 		case "peer":
 			info.RemoteIP = value
 		default:
@@ -151,7 +161,7 @@ func TestEnvelopeFacts(t *testing.T) {
 	r.say("250", "MAIL FROM:<\u00fc@b.example> SMTPUTF8 BODY=8BITMIME RET=HDRS ENVID=QQ+2B1\r\n")
 	r.say("250", "RCPT TO:<chat@joursoir.net>\r\n")
 	r.say("250", "RCPT TO:<postmaster> NOTIFY=failure,delay\r\n")
-	r.say("250", "RCPT TO:<\u00fc@many.example>\r\n")
+	r.say("250", "RCPT TO:<\u00fc@many.example> ORCPT=rfc822;x+2By@many.example\r\n")
 	r.say("250", "RCPT TO:<\"a@b\"@many.example>\r\n")
 	r.say("354", "DATA\r\n")
 	r.say("250", "x\r\n.\r\n")
@@ -161,6 +171,9 @@ func TestEnvelopeFacts(t *testing.T) {
 	}
 	if got := strings.Join(m.env.Notify, "|"); got != "|FAILURE,DELAY||" {
 		t.Errorf("got NOTIFY %q", got)
+	}
+	if got := strings.Join(m.env.ORcpt, "|"); got != "||rfc822;x+2By@many.example|" {
+		t.Errorf("got ORCPT %q", got)
 	}
 	if got := m.env.Recipients[1].String(); got != "postmaster@joursoir.net" {
 		t.Errorf("got postmaster %q", got)
@@ -246,7 +259,7 @@ func TestLongLines(t *testing.T) {
 	r.say("250", "EHLO client.example\r\n")
 	r.say("553 5.1", "MAIL FROM:<"+strings.Repeat("x", 600)+"@b.example>\r\n")
 	r.say("500 5.5.2", "MAIL FROM:<a@b.example> ENVID="+strings.Repeat("x", 3000)+"\r\n")
-	r.say("250", "MAIL FROM:<a@b.example> AUTH="+strings.Repeat("x", 490)+"\r\n")
+	r.say("250", "MAIL FROM:<a@b.example> ENVID="+strings.Repeat("x", 100)+strings.Repeat(" ", 900)+"\r\n")
 }
 
 // An AUTH line may be long, as those of tokens are (RFC 4954 section 4).

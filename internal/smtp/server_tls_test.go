@@ -79,6 +79,7 @@ func TestStartTLS(t *testing.T) {
 		<- 250-8BITMIME
 		<- 250-DSN
 		<- 250-SMTPUTF8
+		<- 250-REQUIRETLS
 		<- 250 CHUNKING
 		-> STARTTLS
 		<- 503 5.5.1 Error: TLS already active
@@ -111,7 +112,7 @@ func TestTLSOnly(t *testing.T) {
 	config, pool := testTLS(t)
 	e.TLS, e.TLSOnly = config, true
 	secure := tls.Client(startTCP(t, e), &tls.Config{RootCAs: pool, ServerName: "smtp.joursoir.net"})
-	mailtest.Dialog(t, secure, strings.Replace(beforeTLS, "<- 250-STARTTLS", "", 1)+`
+	mailtest.Dialog(t, secure, strings.NewReplacer("<- 250-STARTTLS", "", "<- 250 CHUNKING", "<- 250-REQUIRETLS\n<- 250 CHUNKING").Replace(beforeTLS)+`
 		=> MAIL FROM:<a@b.example>\r\nRCPT TO:<chat@joursoir.net>\r\nDATA\r\n
 		<- 250 2.1.0 Ok
 		<- 250 2.1.5 Ok

@@ -25,19 +25,22 @@ var errStopping = errors.New("the server is shutting down")
 
 // session is one connection's dialogue. Its states are those of the verb table in verbs.go.
 type session struct {
-	srv   *Engine
-	ctx   context.Context
-	conn  net.Conn // the connection as it is now: in clear or in TLS, with the transcript on it
-	raw   net.Conn // the connection below all that
-	in    *bufio.Reader
-	out   *bufio.Writer
-	trace *Transcript
-	facts Facts
+	srv      *Engine
+	ctx      context.Context
+	conn     net.Conn // the connection as it is now: in clear or in TLS, with the transcript on it
+	raw      net.Conn // the connection below all that
+	in       *bufio.Reader
+	out      *bufio.Writer
+	trace    *Transcript
+	record   *Transcript
+	recordTo io.WriteCloser
+	facts    Facts
 
 	state   state
-	local   bool // no peer on the network
-	secure  bool // TLS is on
-	closing bool // the next reply is the last
+	peerIP  string // who is at the other end, whatever XCLIENT says
+	local   bool   // no peer on the network
+	secure  bool   // TLS is on
+	closing bool   // the next reply is the last
 	started time.Time
 
 	errors    int // commands refused since the last message
@@ -46,8 +49,7 @@ type session struct {
 	penalised int // failed logins that were made to wait
 
 	refused int       // recipients refused in this transaction
-	names   int       // bytes of RECIPIENTS so far
-	notify  bool      // a recipient of this transaction has NOTIFY
+	names   int       // bytes of RECIPIENTS so far, or of what stands beside them
 	began   time.Time // of the transaction
 	chunks  *receiver // of a message that comes by BDAT
 
@@ -60,14 +62,18 @@ type session struct {
 
 // newSession prepares a session; nothing is read or written yet.
 func newSession(ctx context.Context, srv *Engine, c net.Conn, info envelope.Connection) *session {
-	s := &session{srv: srv, ctx: ctx, raw: c, started: time.Now(), state: connected, local: info.RemoteIP == ""}
+	s := &session{srv: srv, ctx: ctx, raw: c, started: time.Now(), state: connected, peerIP: info.RemoteIP, local: info.RemoteIP == ""}
 	if srv.Trace != nil {
 		s.trace = NewTranscript(srv.Trace, ServerRole)
 	}
-	s.facts = Facts{Session: srv.NewID(), Envelope: &envelope.Envelope{Conn: info}}
+	s.facts = Facts{Session: srv.NewID(), Envelope: &envelope.Envelope{Conn: info}, Service: srv.Service}
 	s.secure = info.TLS != ""
 	s.patience = newPatience(srv.DataTimeout, srv.MinRate)
-	s.use(s.trace.Conn(c))
+	if srv.Record != nil {
+		s.recordTo = srv.Record(&s.facts)
+		s.record = NewRecording(s.recordTo, ServerRole)
+	}
+	s.use(s.record.Conn(s.trace.Conn(c)))
 	s.stop = s.watch()
 	return s
 }
@@ -197,7 +203,11 @@ func (s *session) greet() bool {
 			return false
 		}
 	}
-	if err := s.srv.Handler.Connect(s.ctx, &s.facts); err != nil {
+	err := s.refusePort()
+	if err == nil {
+		err = s.srv.Handler.Connect(s.ctx, &s.facts)
+	}
+	if err != nil {
 		s.logRefusal("connection refused", err)
 		s.refuse(errorReply(err))
 		return false
@@ -209,8 +219,16 @@ func (s *session) greet() bool {
 		s.refuse(Reply{554, "5.5.0", []string{"Error: talk only after the banner (RFC 5321 section 3.1)"}})
 		return false
 	}
-	s.reply(Reply{220, "", []string{s.srv.Name + " ESMTP"}})
+	s.reply(s.banner())
 	return true
+}
+
+func (s *session) banner() Reply {
+	protocol := " ESMTP"
+	if s.srv.Service == LMTP {
+		protocol = " LMTP"
+	}
+	return Reply{220, "", []string{s.srv.Name + protocol}}
 }
 
 // talksFirst waits for GreetDelay and says whether something came in that time or was there already.
@@ -307,6 +325,9 @@ func (s *session) end() {
 		s.linger()
 	}
 	s.trace.Flush()
+	if s.record != nil {
+		s.endRecord()
+	}
 	s.conn.Close()
 	s.raw.Close()
 }
@@ -339,23 +360,32 @@ func (s *session) reset() {
 	}
 	s.facts.ID = ""
 	s.facts.Envelope = &envelope.Envelope{Conn: s.facts.Envelope.Conn}
-	s.refused, s.names, s.notify = 0, 0, false
+	s.refused, s.names = 0, 0
 	s.state = min(s.state, greeted)
 }
 
-// accept hands the message to the handler and returns the reply to the end of data. It closes m.
+// accept hands the message to the handler and returns the reply to the end of data, unless that is several. It closes m.
 func (s *session) accept(m *message.Message) Reply {
-	id, size := s.facts.ID, m.Size()
+	if s.srv.Service == LMTP {
+		s.acceptEach(m)
+		return Reply{}
+	}
+	r := s.handOn(m)
+	m.Close()
+	s.reset()
+	return r
+}
+
+// handOn gives the message with its trace to the handler, for the envelope as it is now.
+func (s *session) handOn(m *message.Message) Reply {
 	top := m.Prepend([]byte(receivedField(s.srv.Name, &s.facts, s.secure, s.srv.Now())))
 	err := s.srv.Handler.Data(s.ctx, &s.facts, top)
-	m.Close()
-	s.logFate(err, size)
-	s.reset()
+	s.logFate(err, m.Size())
 	if err != nil {
 		return errorReply(err)
 	}
 	s.errors, s.junk = 0, 0
-	return Reply{250, "2.0.0", []string{"Ok: queued as " + id}}
+	return Reply{250, "2.0.0", []string{"Ok: queued as " + s.facts.ID}}
 }
 
 // errorReply is how an error is told to the client.

@@ -47,6 +47,8 @@ type Transcript struct {
 	end     []byte // the last bytes of message data, to find its end
 	lmtp    bool
 	taken   int // recipients accepted in this transaction
+	dialog  bool
+	text    []byte // of a message, not written yet
 }
 
 type transcriptMode uint8
@@ -130,9 +132,9 @@ func (t *Transcript) Flush() {
 func (t *Transcript) flush() {
 	switch {
 	case t.mode == modeData || t.mode == modeChunk:
-		t.print("-> ", fmt.Sprintf("[%d bytes of message, unfinished]", t.count))
+		t.messageEnd(", unfinished", t.count)
 	case t.mode == modeHold && len(t.held) > 0:
-		t.print("-> ", fmt.Sprintf("[%d bytes not answered]", int64(len(t.held))+t.lost))
+		t.aside(fmt.Sprintf("[%d bytes not answered]", int64(len(t.held))+t.lost))
 	case t.mode == modeSecret && t.command.started():
 		t.print("-> ", "[redacted]")
 	case t.command.started():
@@ -146,7 +148,26 @@ func (t *Transcript) flush() {
 }
 
 func (t *Transcript) print(mark, line string) {
+	switch {
+	case t.dialog && mark == "-> " && t.command.bare:
+		t.sent([]byte(line + "\n"))
+		return
+	case t.dialog && mark == "-> ":
+		t.sent([]byte(line + "\r\n"))
+		return
+	case t.dialog && mark == "== ":
+		mark = "# "
+	}
 	io.WriteString(t.w, mark+status.Escape(line, transcriptLine)+"\n") // a transcript that cannot be written stops no mail
+}
+
+// aside tells of bytes of the client that are not shown.
+func (t *Transcript) aside(what string) {
+	if t.dialog {
+		t.print("== ", what)
+		return
+	}
+	t.print("-> ", what)
 }
 
 func (t *Transcript) note(b []byte, fromClient bool) {
@@ -266,7 +287,7 @@ func (t *Transcript) answered(line string) {
 	t.held, t.lost = nil, 0
 	t.fromClient(held)
 	if lost > 0 {
-		t.print("-> ", fmt.Sprintf("[%d bytes not shown]", lost))
+		t.aside(fmt.Sprintf("[%d bytes not shown]", lost))
 	}
 }
 
@@ -279,12 +300,16 @@ func (t *Transcript) data(b []byte) []byte {
 			t.end = t.end[1:]
 		}
 		if c == '\n' && bytes.Equal(t.end, []byte("\r\n.\r\n")) {
-			t.print("-> ", fmt.Sprintf("[%d bytes of message]", t.count-3))
-			t.print("-> ", ".")
+			t.message(b[:i+1])
+			if !t.dialog {
+				t.messageEnd("", t.count-3)
+				t.print("-> ", ".")
+			}
 			t.dataEnded()
 			return b[i+1:]
 		}
 	}
+	t.message(b)
 	return nil
 }
 
@@ -303,8 +328,9 @@ func (t *Transcript) bdat(b []byte) []byte {
 	n := min(int64(len(b)), t.chunk)
 	t.chunk -= n
 	t.count += n
+	t.message(b[:n])
 	if t.chunk == 0 {
-		t.print("-> ", fmt.Sprintf("[%d bytes of message]", t.count))
+		t.messageEnd("", t.count)
 		t.await("BDAT", modeCommand)
 	}
 	return b[n:]
@@ -321,15 +347,16 @@ func redact(line string) string {
 
 // lineBuffer cuts a stream into lines. Of a long line it keeps the beginning.
 type lineBuffer struct {
-	b   []byte
-	any bool
+	b    []byte
+	any  bool
+	bare bool // the last line ended in LF alone
 }
 
 func (l *lineBuffer) started() bool { return l.any }
 
 func (l *lineBuffer) take() string {
-	s := strings.TrimSuffix(string(l.b), "\r")
-	l.b, l.any = l.b[:0], false
+	s, crlf := strings.CutSuffix(string(l.b), "\r")
+	l.b, l.any, l.bare = l.b[:0], false, !crlf
 	return s
 }
 

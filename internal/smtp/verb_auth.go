@@ -12,7 +12,7 @@ import (
 // auth is RFC 4954: AUTH mechanism [initial-response].
 func (s *session) auth(arg string) Reply {
 	mechanism, initial, given := strings.Cut(arg, " ")
-	mechanism = strings.ToUpper(mechanism)
+	mechanism, initial = strings.ToUpper(mechanism), strings.TrimLeft(initial, " ")
 	switch {
 	case s.srv.Auth == nil:
 		return Reply{502, "5.5.1", []string{"Error: authentication is not available"}}
@@ -20,11 +20,13 @@ func (s *session) auth(arg string) Reply {
 		return needEHLO()
 	case s.facts.Envelope.Conn.AuthUser != "":
 		return Reply{503, "5.5.1", []string{"Error: already authenticated"}}
-	case !s.mayLogin():
+	case !s.secure && !s.srv.Auth.Plaintext:
 		return Reply{538, "5.7.11", []string{"Error: encryption is needed first; use STARTTLS"}}
 	case mechanism == "":
 		return syntax("AUTH mechanism")
-	case !slices.Contains(s.srv.Auth.Mechanisms, mechanism):
+	}
+	a := s.authenticator()
+	if a == nil || !slices.Contains(a.Mechanisms, mechanism) {
 		return Reply{504, "5.5.4", []string{"Error: unknown mechanism"}}
 	}
 	var response []byte
@@ -35,8 +37,7 @@ func (s *session) auth(arg string) Reply {
 		}
 	}
 	user := ""
-	x := s.srv.Auth.Start(mechanism, func(name string) { user = name })
-	r := s.exchange(x, response)
+	r := s.exchange(a.Start(mechanism, func(name string) { user = name }), response)
 	if r.Code == 235 {
 		s.facts.Envelope.Conn.AuthUser = user
 	}
@@ -45,7 +46,7 @@ func (s *session) auth(arg string) Reply {
 
 // exchange goes through challenges and responses.
 func (s *session) exchange(x AuthExchange, response []byte) Reply {
-	for {
+	for range maxChallenges {
 		challenge, done, err := x.Next(response)
 		switch {
 		case err != nil:
@@ -69,15 +70,20 @@ func (s *session) exchange(x AuthExchange, response []byte) Reply {
 			return badBase64()
 		}
 	}
+	return s.loginFailed(errors.New("the exchange does not come to an end"))
 }
 
 // loginFailed counts and answers a failed login. Trouble on our side is told as such, so that no client drops its password;
 // anything else looks alike.
 func (s *session) loginFailed(err error) Reply {
 	s.logins++
-	s.logRefusal("login refused", err)
 	var known *status.Error
-	if errors.As(err, &known) && known.Class == status.Temporary {
+	temporary := errors.As(err, &known) && known.Class == status.Temporary
+	if known == nil {
+		err = status.Errorf(status.NoPerm, "%w", err).WithReply(535, "5.7.8")
+	}
+	s.logRefusal("login refused", err)
+	if temporary {
 		return Reply{454, "4.7.0", []string{"Temporary authentication failure"}}
 	}
 	return Reply{535, "5.7.8", []string{"Error: authentication failed"}}

@@ -23,7 +23,7 @@ func (s *session) bdat(arg string) Reply {
 	}
 	s.state = chunking
 	if s.chunks == nil {
-		s.chunks = s.receiver()
+		s.chunks = s.receiver(false)
 	}
 	r := s.chunks
 	if err := s.readChunk(n, r); err != nil {
@@ -32,7 +32,7 @@ func (s *session) bdat(arg string) Reply {
 	}
 	if last || r.err != nil {
 		s.chunks = nil
-		return s.finish(r)
+		return s.finish(r, last)
 	}
 	return Reply{250, "2.0.0", []string{fmt.Sprintf("Ok: %d octets received", n)}}
 }

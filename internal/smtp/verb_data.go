@@ -6,12 +6,12 @@ func (s *session) data(arg string) Reply {
 		return syntax("DATA")
 	}
 	s.reply(Reply{354, "", []string{"End data with <CR><LF>.<CR><LF>"}})
-	r := s.receiver()
+	r := s.receiver(true)
 	if err := s.readData(r); err != nil {
 		r.discard()
 		s.logFate(err, r.size)
 		s.inputLost(err)
 		return Reply{}
 	}
-	return s.finish(r)
+	return s.finish(r, true)
 }

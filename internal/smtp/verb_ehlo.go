@@ -7,7 +7,12 @@ import (
 
 // ehlo is RFC 5321 section 4.1.1.1: the greeting, answered by the list of extensions that may be used now.
 func (s *session) ehlo(arg string) Reply {
-	if r, ok := s.hello(arg, "EHLO hostname"); !ok {
+	return s.extended(arg, "EHLO hostname")
+}
+
+// extended is the greeting of a client that wants extensions.
+func (s *session) extended(arg, usage string) Reply {
+	if r, ok := s.hello(arg, usage); !ok {
 		return r
 	}
 	s.facts.Extended = true
@@ -17,17 +22,31 @@ func (s *session) ehlo(arg string) Reply {
 // extensions lists what the session offers at this point.
 func (s *session) extensions() []string {
 	list := []string{"PIPELINING", fmt.Sprintf("SIZE %d", s.srv.MaxSize), "VRFY"}
+	if mayXClient(s) {
+		list = append(list, "XCLIENT "+xclientNames)
+	}
 	if s.srv.TLS != nil && !s.secure {
 		list = append(list, "STARTTLS")
 	}
-	if s.mayLogin() && s.facts.Envelope.Conn.AuthUser == "" {
-		list = append(list, "AUTH "+strings.Join(s.srv.Auth.Mechanisms, " "))
+	if a := s.authenticator(); a != nil && s.facts.Envelope.Conn.AuthUser == "" {
+		list = append(list, "AUTH "+strings.Join(a.Mechanisms, " "))
 	}
-	return append(list, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8", "CHUNKING")
+	list = append(list, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8")
+	return append(append(list, s.promised()...), "CHUNKING")
 }
 
-// mayLogin says whether AUTH is offered on the connection as it is now: a password in clear is for everybody to read
-// (RFC 4954 section 4).
-func (s *session) mayLogin() bool {
-	return s.srv.Auth != nil && len(s.srv.Auth.Mechanisms) > 0 && (s.secure || s.srv.Auth.Plaintext)
+// authenticator is what AUTH is done with on the connection as it is now, nil when it is not offered: a password in clear is
+// for everybody to read (RFC 4954 section 4).
+func (s *session) authenticator() *Authenticator {
+	a := s.srv.Auth
+	if a == nil || !s.secure && !a.Plaintext {
+		return nil
+	}
+	if a.Session != nil {
+		a = a.Session(&s.facts)
+	}
+	if a == nil || len(a.Mechanisms) == 0 {
+		return nil
+	}
+	return a
 }

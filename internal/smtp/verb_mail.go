@@ -18,7 +18,9 @@ func (s *session) mail(arg string) Reply {
 		return errorReply(err)
 	}
 	m := Mail{Sender: sender, Size: -1}
-	if bad := s.parameters(tail, mailParameters(&m)); bad != nil {
+	known := mailParameters(&m)
+	s.promiseParameters(known, &m)
+	if bad := s.parameters(tail, known); bad != nil {
 		return *bad
 	}
 	switch {
@@ -36,6 +38,7 @@ func (s *session) mail(arg string) Reply {
 	s.facts.ID = s.srv.NewID()
 	env := s.facts.Envelope
 	env.Sender, env.Body, env.SMTPUTF8, env.Ret, env.EnvID = m.Sender, m.Body, m.SMTPUTF8, m.Ret, m.EnvID
+	env.RequireTLS, env.Priority, env.By, env.HoldFor, env.HoldUntil = m.RequireTLS, m.Priority, m.By, m.HoldFor, m.HoldUntil
 	s.state, s.began = sending, time.Now()
 	return Reply{250, "2.1.0", []string{"Ok"}}
 }
@@ -54,7 +57,7 @@ func mailParameters(m *Mail) map[string]func(value string) bool {
 			return m.Ret == "FULL" || m.Ret == "HDRS"
 		},
 		"ENVID": func(v string) bool { m.EnvID = v; return len(v) <= 100 && validXtext(v) },
-		"AUTH":  func(v string) bool { m.Auth = v; return len(v) <= 500 && validXtext(v) },
+		"AUTH":  func(v string) bool { m.Auth = v; return validAuthParameter(v) },
 	}
 }
 

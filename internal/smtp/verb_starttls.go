@@ -50,11 +50,13 @@ func (s *session) handshake() error {
 	}
 	state := t.ConnectionState()
 	s.trace.TLS(state)
+	s.record.TLS(state)
 	s.reset()
 	s.secure, s.state, s.facts.Extended = true, connected, false
 	s.facts.Envelope.Conn.Helo = ""
 	s.facts.Envelope.Conn.TLS = describeTLS(state)
-	s.use(s.trace.Conn(t))
+	s.facts.TLS = &state
+	s.use(s.record.Conn(s.trace.Conn(t)))
 	return nil
 }
 

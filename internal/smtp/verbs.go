@@ -2,6 +2,8 @@ package smtp
 
 // state is where a session stands. The order is that of a session, and states from sending on are inside a transaction.
 //
+// Under LMTP it is LHLO that stands for HELO and EHLO (RFC 2033 section 4.1).
+//
 //	connected  --HELO, EHLO-->  greeted  --MAIL-->  sending  --RCPT-->  addressed  --DATA-->  greeted
 //	                                                                    addressed  --BDAT-->  chunking  --BDAT LAST-->  greeted
 //	any  --STARTTLS-->  connected        any but connected  --RSET, HELO, EHLO-->  greeted
@@ -24,15 +26,17 @@ type verb struct {
 	mail  bool  // it leads to mail; the others are counted as junk
 	limit int   // longest line, 0 = maxCommand
 	run   func(s *session, arg string) Reply
+	when  func(s *session) bool // sessions that know it, nil = all
 }
 
-// verbs is the protocol: RFC 5321 section 4.1, RFC 3207, RFC 4954, RFC 3030. It is filled by init since HELP reads it.
+// verbs is the protocol: RFC 5321 section 4.1, RFC 2033, RFC 3207, RFC 4954, RFC 3030. It is filled by init since HELP reads it.
 var verbs map[string]*verb
 
 func init() {
 	verbs = map[string]*verb{
-		"HELO":     {in: anyState &^ chunking, alone: true, run: (*session).helo},
-		"EHLO":     {in: anyState &^ chunking, alone: true, run: (*session).ehlo},
+		"HELO":     {in: anyState &^ chunking, when: speaksSMTP, alone: true, run: (*session).helo},
+		"EHLO":     {in: anyState &^ chunking, when: speaksSMTP, alone: true, run: (*session).ehlo},
+		"LHLO":     {in: anyState &^ chunking, when: speaksLMTP, alone: true, run: (*session).lhlo},
 		"MAIL":     {in: greeted, mail: true, limit: maxParameters, run: (*session).mail},
 		"RCPT":     {in: sending | addressed, mail: true, limit: maxParameters, run: (*session).rcpt},
 		"DATA":     {in: addressed, alone: true, mail: true, run: (*session).data},
@@ -45,5 +49,7 @@ func init() {
 		"STARTTLS": {in: connected | greeted, alone: true, run: (*session).startTLS},
 		"AUTH":     {in: greeted, alone: true, limit: maxAuthLine, run: (*session).auth},
 		"EXPN":     {in: anyState, run: (*session).expn},
+		"ETRN":     {in: greeted, run: (*session).etrn},
+		"XCLIENT":  {in: connected | greeted, alone: true, when: mayXClient, run: (*session).xclient},
 	}
 }

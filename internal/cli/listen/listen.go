@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"pennypost/internal/cli"
 	"pennypost/internal/serve"
@@ -30,6 +31,9 @@ func Flags(cmd *cobra.Command) *serve.Options {
 	f.DurationVar(&o.Drain, "drain", 30*time.Second, "on SIGTERM let sessions go on for `TIME`")
 	return o
 }
+
+// Networks is a flag that adds to p; it may be given several times.
+func Networks(p *[]netip.Prefix) pflag.Value { return (*prefixes)(p) }
 
 // prefixes is a flag of networks; an address alone is a network of one.
 type prefixes []netip.Prefix
