@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -18,7 +16,6 @@ import (
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 	"pennypost/internal/policy"
-	"pennypost/internal/postoffice"
 	"pennypost/internal/resolver"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
@@ -93,9 +90,9 @@ func newChecks(c checkFlags, h *handler, log *slog.Logger) (*checks, error) {
 		k.clients.DNS = k.dns
 	}
 	if c.greylist > 0 {
-		k.grey, err = newGreylist(h.office, c.greylist)
+		k.grey = &policy.Greylist{Root: h.office.Root(), Dir: greyDir, Delay: c.greylist}
 	}
-	return k, err
+	return k, nil
 }
 
 func parseLists(zones []string) ([]policy.List, error) {
@@ -108,18 +105,6 @@ func parseLists(zones []string) ([]policy.List, error) {
 		lists = append(lists, l)
 	}
 	return lists, nil
-}
-
-func newGreylist(off *postoffice.Office, delay time.Duration) (*policy.Greylist, error) {
-	err := off.Root().Mkdir(greyDir, 0o700)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, status.Errorf(status.Config, "make the greylist: %w", err)
-	}
-	root, err := off.Root().OpenRoot(greyDir)
-	if err != nil {
-		return nil, status.Errorf(status.Config, "open the greylist: %w", err)
-	}
-	return &policy.Greylist{Root: root, Delay: delay}, nil
 }
 
 // peer is the address of a client on the network; nobody asks about this host itself.

@@ -25,7 +25,9 @@ type trust struct {
 
 func (t *trust) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	networks := func(n *policy.Networks, name, usage string) { f.Var(listen.Networks((*[]netip.Prefix)(n)), name, usage) }
+	networks := func(n *policy.Networks, name, usage string) {
+		f.Var(listen.Networks((*[]netip.Prefix)(n)), name, usage)
+	}
 	networks(&t.relay, "relay-from", "let peers in `NETWORK` send to other hosts; may be given several times")
 	networks(&t.normalize, "normalize", "take bare LF in messages of peers in `NETWORK` as CRLF; may be given several times")
 	networks(&t.xclient, "xclient-from", "let peers in `NETWORK` say by XCLIENT for whom they speak; may be given several times")

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -30,7 +31,8 @@ const (
 // them, XX/HASH.new for the one that waits and XX/HASH.ok for the one that came again. A state changes by one rename, so any
 // number of processes may share the directory. Nothing is synced: what a crash forgets costs a delay.
 type Greylist struct {
-	Root  *os.Root         // the directory
+	Root  *os.Root         // where the directory is
+	Dir   string           // its name, made when it is needed; empty = Root itself
 	Delay time.Duration    // a second attempt before that is too early
 	Now   func() time.Time // nil = time.Now
 }
@@ -42,8 +44,7 @@ func (g *Greylist) Accept(ip netip.Addr, sender, rcpt envelope.Address) error {
 	if g.Now != nil {
 		now = g.Now
 	}
-	name := greyName(ip, sender, rcpt)
-	left, err := g.visit(name, now())
+	left, err := g.visit(path.Join(g.Dir, greyName(ip, sender, rcpt)), now())
 	switch {
 	case err != nil:
 		return status.Errorf(status.IO, "greylist: %w", err)
@@ -113,8 +114,8 @@ func (g *Greylist) age(name string, now time.Time) (time.Duration, error) {
 
 // begin makes the file of a first attempt and, now and then, room for it.
 func (g *Greylist) begin(name string, now time.Time) error {
-	dir := name[:2]
-	if err := g.Root.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+	dir := path.Dir(name)
+	if err := g.Root.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	if err := g.touch(name+waiting, now); err != nil {

@@ -15,15 +15,15 @@ import (
 // grey is a greylist of one minute in an empty directory with a clock that is moved by hand.
 func grey(t *testing.T) (g *Greylist, dir string, pass func(time.Duration)) {
 	t.Helper()
-	dir = t.TempDir()
-	root, err := os.OpenRoot(dir)
+	office := t.TempDir()
+	root, err := os.OpenRoot(office)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	g = &Greylist{Root: root, Delay: time.Minute, Now: func() time.Time { return now }}
-	return g, dir, func(d time.Duration) { now = now.Add(d) }
+	g = &Greylist{Root: root, Dir: "grey", Delay: time.Minute, Now: func() time.Time { return now }}
+	return g, filepath.Join(office, "grey"), func(d time.Duration) { now = now.Add(d) }
 }
 
 func files(t *testing.T, dir, ending string) int {
@@ -74,11 +74,11 @@ func TestGreylist(t *testing.T) {
 // A sweep leaves what is still of use, and its own mark.
 func TestGreylistSweep(t *testing.T) {
 	g, dir, pass := grey(t)
-	if err := os.Mkdir(filepath.Join(dir, "ab"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "ab"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	put := func(name string) {
-		if err := g.touch("ab/"+name, g.Now()); err != nil {
+		if err := g.touch("grey/ab/"+name, g.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -88,7 +88,7 @@ func TestGreylistSweep(t *testing.T) {
 	pass(49 * time.Hour)
 	put("2" + waiting)
 	put("2" + known)
-	if err := g.begin("ab/3", g.Now()); err != nil {
+	if err := g.begin("grey/ab/3", g.Now()); err != nil {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]bool{"1.new": false, "1.ok": true, "2.new": true, "2.ok": true, "3.new": true, "other": true, swept: true} {
@@ -97,7 +97,7 @@ func TestGreylistSweep(t *testing.T) {
 		}
 	}
 	pass(34 * 24 * time.Hour)
-	if err := g.begin("ab/4", g.Now()); err != nil {
+	if err := g.begin("grey/ab/4", g.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if files(t, dir, known) != 1 || files(t, dir, waiting) != 1 {
@@ -138,7 +138,10 @@ func TestGreylistTogether(t *testing.T) {
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
-	if e := status.Of(g.Accept(ip, a, envelope.Address{})); e == nil || e.Class != status.Temporary {
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if e := status.Of(g.Accept(ip, a, envelope.Address{})); e == nil || e.Class != status.Temporary || e.Code != 451 {
 		t.Errorf("without a directory: got %v", e)
 	}
 }

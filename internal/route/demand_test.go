@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"pennypost/internal/mailtest"
 	"pennypost/internal/resolver"
@@ -100,6 +101,7 @@ func TestDANE(t *testing.T) {
 		{"cnout.sec.example", "aliasout.sec.example dane[aliasout.sec.example cnout.sec.example] +cname"},
 		{"cnopen.sec.example", "alias.plain.sec.example opportunistic +cname"},
 		{"[192.0.2.1]", "[192.0.2.1] opportunistic"},
+		{"[alias.sec.example]", "alias.sec.example dane[mx.sec.example alias.sec.example]"},
 	} {
 		t.Run(tt.domain, func(t *testing.T) {
 			for _, r := range []*resolver.Resolver{server, zoneResolver(t, policyZone)} {
@@ -108,6 +110,38 @@ func TestDANE(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestFromRecordToHandshake: the records that the DNS gives verify the server
+// they were made for, also after a way through the table, and no other.
+func TestFromRecordToHandshake(t *testing.T) {
+	later := time.Now().Add(time.Hour)
+	authority := issue(t, nil, later)
+	mx := issue(t, authority, later, "mx.sec.example")
+	next := issue(t, authority, later, "elsewhere.example")
+	for _, r := range []resolver.TLSA{record(3, 1, 1, mx.cert), record(2, 0, 2, authority.cert), record(2, 0, 0, authority.cert)} {
+		zone := fmt.Sprintf(";! secure sec.example\nsec.example. MX 10 mx.sec.example.\nmx.sec.example. A 127.0.0.1\n_25._tcp.mx.sec.example. TLSA %v\n", r)
+		dns, err := resolver.New(resolver.Options{Server: mailtest.DNS(t, zone)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := Find(context.Background(), dns, "sec.example", Options{Policy: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := ReadRoutes(strings.NewReader(written(t, []Routes{p.Routes()})))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []*DANE{p.Targets[0].DANE, table[0].Targets[0].DANE} {
+			if err := d.Verify(handshake(t, mx, authority)); err != nil {
+				t.Errorf("%.20s: %v", r, err)
+			}
+			if err := d.Verify(handshake(t, next, authority)); err == nil {
+				t.Errorf("%.20s: another server is verified", r)
+			}
+		}
 	}
 }
 

@@ -138,7 +138,7 @@ func (l *lookup) host(ctx context.Context, t *Target) {
 		return
 	}
 	found, err := l.resolver.Addresses(ctx, t.Host, !l.options.Only6, !l.options.Only4)
-	if len(found.Chain) > 0 && !t.Implicit {
+	if len(found.Chain) > 0 && !t.Implicit && l.Expanded != "" {
 		t.flag(FlagCNAME)
 	}
 	if err != nil {
