@@ -40,28 +40,11 @@ const logIn = `
 // Inetd makes the connection standard error too. What is said there must not reach the client.
 func TestInetd(t *testing.T) {
 	office, program := newOffice(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, f := mailtest.TCPFile(t)
 	defer client.Close()
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := accepted.(*net.TCPConn).File()
-	accepted.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
 	cmd := exec.Command(program, "-v", "--office", office)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = f, f, f
-	err = cmd.Start()
+	err := cmd.Start()
 	f.Close()
 	if err != nil {
 		t.Fatal(err)

@@ -39,7 +39,7 @@ type login struct {
 
 // newLogin reads what the flags name.
 func newLogin(o options, off *postoffice.Office) (*login, error) {
-	l := &login{office: off, host: o.name, plain: o.plaintext, cramMD5: o.cramMD5, program: o.authProgram, pair: certificate(o, off)}
+	l := &login{office: off, host: o.name, plain: o.plaintext, cramMD5: o.cramMD5, program: o.authProgram, pair: o.pair.Pair(off, o.name)}
 	if o.authProgram != "" {
 		if _, err := exec.LookPath(o.authProgram); err != nil {
 			return nil, status.Errorf(status.Config, "find the program of --auth-program: %w", err)

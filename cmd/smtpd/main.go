@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"os"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/certificate"
 	"pennypost/internal/cli/drop"
 	"pennypost/internal/cli/listen"
 	"pennypost/internal/cli/office"
@@ -27,7 +29,7 @@ type options struct {
 	serve       *serve.Options
 	drop        *drop.Options
 	name        string
-	cert, key   string
+	pair        *certificate.Options
 	plaintext   bool
 	cramMD5     bool
 	clientCA    string
@@ -79,8 +81,7 @@ func newCommand() *cobra.Command {
 	f.BoolVar(&o.submit, "submission", false, "take mail only from users who have logged in")
 	f.BoolVar(&o.lmtp, "lmtp", false, "speak LMTP: an answer, and a run of the command, for each recipient")
 	f.BoolVar(&o.tls, "tls-wrap", false, "begin with TLS, as on port 465")
-	f.StringVar(&o.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
-	f.StringVar(&o.key, "key", "", "its private key in `FILE`")
+	o.pair = certificate.Flags(cmd)
 	f.BoolVar(&o.cramMD5, "cram-md5", false, "offer CRAM-MD5 to users whose secret is {PLAIN}")
 	f.StringVar(&o.authProgram, "auth-program", "", "offer OAUTHBEARER and XOAUTH2, tokens checked by `PROGRAM`")
 	f.StringVar(&o.clientCA, "client-ca", "", "offer EXTERNAL to clients with a certificate of an authority in `FILE`")
@@ -117,7 +118,7 @@ func run(cmd *cobra.Command, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.cert, o.key); err != nil {
+	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.pair.Cert, o.pair.Key); err != nil {
 		return err
 	}
 	o.serve.Busy = []byte("421 4.3.2 " + o.name + " Error: too many connections\r\n")
@@ -150,8 +151,9 @@ func (o *options) check() error {
 		return cli.Usagef("--lmtp and --submission exclude each other")
 	case o.lmtp && smtpPort(o.serve.Listen):
 		return cli.Usagef("--lmtp is not for port 25 (RFC 2033 section 5)")
-	case (o.cert == "") != (o.key == ""):
-		return cli.Usagef("--cert and --key go together")
+	}
+	if err := o.pair.Check(); err != nil {
+		return err
 	}
 	if err := o.trust.check(o.serve); err != nil {
 		return err
@@ -171,7 +173,7 @@ func (o *options) check() error {
 }
 
 func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Engine, error) {
-	tlsConfig, err := newTLS(o, off)
+	tlsConfig, err := o.pair.Config(off, o.name, "smtp")
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +185,9 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 	users, err := newLogin(o, off)
 	if err != nil {
 		return nil, err
+	}
+	if users.clients != nil {
+		tlsConfig.ClientAuth = tls.RequestClientCert // it is looked at when somebody wants to log in by it; a stranger's does no harm
 	}
 	e := &smtp.Engine{
 		Name:           o.name,

@@ -78,6 +78,6 @@ func (h *handler) submitted(f *smtp.Facts, m *message.Message, header message.He
 	if more.Len() == 0 {
 		return m, nil
 	}
-	trace := header.Fields[0] // ours
+	trace := header.All("Received")[0] // ours
 	return m.Without([]message.Span{trace.Span()}).Prepend(append(bytes.Clone(trace.Raw), more.Bytes()...)), nil
 }

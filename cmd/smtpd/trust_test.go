@@ -14,24 +14,7 @@ import (
 // inetd runs smtpd for one connection, which is its standard input and output, and returns the client's end.
 func inetd(t *testing.T, bin, office string, env []string, args ...string) net.Conn {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := server.(*net.TCPConn).File()
-	server.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, f := mailtest.TCPFile(t)
 	defer f.Close()
 	cmd := exec.Command(bin, append([]string{"--office", office, "--name", "mx.example.org"}, args...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Env = f, f, append(os.Environ(), env...)

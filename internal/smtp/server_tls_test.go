@@ -12,19 +12,7 @@ import (
 // startTCP is start over loopback: TLS peers write at the same time, for which net.Pipe has no room.
 func startTCP(t testing.TB, e *Engine) net.Conn {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, server := mailtest.TCP(t)
 	done := make(chan struct{})
 	go func() { defer close(done); e.Serve(t.Context(), server, peer) }()
 	t.Cleanup(func() { client.Close(); <-done })
@@ -156,20 +144,8 @@ func TestStartTLSInjection(t *testing.T) {
 func TestStartTLSLeftover(t *testing.T) {
 	e, _ := newTestEngine()
 	e.TLS, _ = testTLS(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	client, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	client, server := mailtest.TCP(t)
 	defer client.Close()
-	server, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
 	local := peer
 	local.RemoteIP = ""
 	go e.Serve(t.Context(), server, local)

@@ -9,11 +9,13 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/certificate"
 	"pennypost/internal/cli/drop"
 	"pennypost/internal/cli/listen"
 	"pennypost/internal/cli/office"
@@ -41,14 +43,14 @@ type Server struct {
 	TLS       *tls.Config
 	Log       *slog.Logger
 
-	protocol  Protocol
-	open      func() (*postoffice.Office, error)
-	serve     *serve.Options
-	drop      *drop.Options
-	user      string
-	maildir   string
-	cert, key string
-	wrap      bool
+	protocol Protocol
+	open     func() (*postoffice.Office, error)
+	serve    *serve.Options
+	drop     *drop.Options
+	user     string
+	maildir  string
+	pair     *certificate.Options
+	wrap     bool
 
 	mu    sync.Mutex
 	trace io.Writer
@@ -70,8 +72,7 @@ func Flags(cmd *cobra.Command, p Protocol) *Server {
 	f := cmd.Flags()
 	f.StringVar(&s.user, "user", "", "serve the mailbox of `USER@DOMAIN` without a login; not over the network")
 	f.StringVar(&s.maildir, "maildir", "", "serve the Maildir `PATH` without a login; not over the network")
-	f.StringVar(&s.cert, "cert", "", "certificate chain for TLS in `FILE` (default the office's own pair)")
-	f.StringVar(&s.key, "key", "", "its private key in `FILE`")
+	s.pair = certificate.Flags(cmd)
 	f.BoolVar(&s.wrap, "tls-wrap", false, fmt.Sprintf("start with TLS at once, as on port %d", p.Port))
 	f.BoolVar(&s.Plaintext, "allow-plaintext", false, "let users log in without TLS from anywhere")
 	f.BoolVarP(&s.Verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
@@ -82,14 +83,12 @@ func Flags(cmd *cobra.Command, p Protocol) *Server {
 // check refuses flags that contradict each other.
 func (s *Server) check() error {
 	switch {
-	case (s.cert == "") != (s.key == ""):
-		return cli.Usagef("--cert and --key go together")
 	case s.user != "" && s.maildir != "":
 		return cli.Usagef("--user and --maildir exclude each other")
 	case s.known() && (len(s.serve.Listen) > 0 || s.wrap):
 		return cli.Usagef("--user and --maildir need no login, so they do not go with --listen or --tls-wrap")
 	}
-	return nil
+	return s.pair.Check()
 }
 
 // known reports whether the user is known without a login.
@@ -110,14 +109,15 @@ func (s *Server) Run(cmd *cobra.Command, prepare func(), session func(context.Co
 		defer s.Office.Close()
 	}
 	var err error
-	if s.TLS, err = newTLS(s.protocol.ALPN, s.cert, s.key, s.Office); err != nil {
+	host, _ := os.Hostname() // without one the office's pair has another name
+	if s.TLS, err = s.pair.Config(s.Office, host, s.protocol.ALPN); err != nil {
 		return err
 	}
 	dirs := []string{s.maildir}
 	if s.Office != nil {
 		dirs[0] = s.Office.Root().Name()
 	}
-	if err := s.drop.Need(false, dirs, s.cert, s.key); err != nil {
+	if err := s.drop.Need(false, dirs, s.pair.Cert, s.pair.Key); err != nil {
 		return err
 	}
 	prepare()
@@ -151,7 +151,7 @@ func (s *Server) session(ctx context.Context, c *serve.Conn, session func(contex
 		x.Dir = d
 	}
 	if s.wrap {
-		t, err := handshake(ctx, c.Conn, s.TLS)
+		t, err := certificate.Handshake(ctx, c.Conn, s.TLS)
 		if err != nil {
 			return err
 		}
