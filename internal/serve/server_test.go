@@ -74,6 +74,7 @@ func TestAcceptErrorsBackOff(t *testing.T) {
 		l.next <- b
 		<-served
 		l.next <- syscall.ENFILE
+		synctest.Wait()
 		cancel() // in the pause
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -94,6 +95,7 @@ func TestDrainLetsSessionsEnd(t *testing.T) {
 		})
 		a, b := net.Pipe()
 		l.next <- b
+		synctest.Wait() // the session has begun
 		cancel()
 		synctest.Wait()
 		select {
@@ -124,6 +126,7 @@ func TestDrainEnds(t *testing.T) {
 		})
 		_, b := net.Pipe()
 		l.next <- b
+		synctest.Wait() // the session has begun
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -138,6 +141,7 @@ func TestStubbornHandler(t *testing.T) {
 		l, ended := running(ctx, Options{}, func(context.Context, *Conn) { <-release })
 		_, b := net.Pipe()
 		l.next <- b
+		synctest.Wait() // the session has begun
 		cancel()
 		if err := <-ended; status.ExitStatus(err) != 70 {
 			t.Errorf("got %v, want exit 70", err)
