@@ -19,7 +19,7 @@ var layers = []string{
 	"envelope message",
 	"resolver serve handoff maildir mailindex mbox mh dbox",
 	"smtp pop3 imap route spf dkim arc dmarc queue postoffice sasl",
-	"policy mailauth delivery",
+	"policy mailauth delivery relay",
 	"cli",
 }
 
