@@ -27,7 +27,7 @@ type options struct {
 	verbose                       bool
 	caFile                        string
 	noVerify                      bool
-	user, passFile, passCommand   string
+	login                         loginOptions
 	resolver                      func() (*resolver.Resolver, error)
 	fromSet, portSet, resolverSet bool
 }
@@ -61,9 +61,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "give up after `TIME` in all")
 	f.StringVar(&o.caFile, "cacert", "", "trust the certificates in `FILE` instead of the system's")
 	f.BoolVar(&o.noVerify, "no-verify", false, "demand TLS but take any certificate")
-	f.StringVar(&o.user, "user", "", "log in as `NAME`")
-	f.StringVar(&o.passFile, "password-file", "", "the password is the first line of `FILE`")
-	f.StringVar(&o.passCommand, "password-command", "", "the password is the first line `COMMAND` prints, run by /bin/sh")
+	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")
 	return cli.Mailpipe(cmd)
 }

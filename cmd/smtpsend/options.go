@@ -5,19 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
-	"os/exec"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
-	"pennypost/internal/sasl"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
-
-// maxPassword is what is read of a password file or command, in bytes.
-const maxPassword = 1024
 
 // newSender checks the flags against each other and makes of them what sending needs.
 func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, error) {
@@ -40,11 +35,21 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 		s.resolver = r
 	}
 	if o.server != "" {
-		if err := s.useServer(ctx, o); err != nil {
+		if err := s.useServer(o); err != nil {
 			return nil, err
 		}
 	}
-	return s, nil
+	if !o.login.wanted() {
+		return s, nil
+	}
+	host := ""
+	if s.endpoint != nil {
+		host = s.endpoint.Host
+	}
+	var err error
+	s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr)
+	s.smtp.ClearAuth = o.login.clear
+	return s, err
 }
 
 // check refuses flags that would have no effect.
@@ -60,19 +65,17 @@ func (o *options) check() error {
 		return cli.Usagef("--timeout %v: want more than nothing", o.timeout)
 	case o.helo != "" && !smtp.ValidName(o.helo):
 		return cli.Usagef("--helo %q: want a domain name or an address literal", o.helo)
-	case o.server == "" && (o.caFile != "" || o.noVerify || o.user != ""):
-		return cli.Usagef("--cacert, --no-verify and --user need a --server")
-	case o.passFile != "" && o.passCommand != "":
-		return cli.Usagef("--password-file and --password-command do not go together")
-	case (o.user == "") != (o.passFile == "" && o.passCommand == ""):
-		return cli.Usagef("--user and --password-file or --password-command need each other")
+	case o.server == "" && (o.caFile != "" || o.noVerify):
+		return cli.Usagef("--cacert and --no-verify need a --server")
+	case o.server == "" && o.pipe == "" && o.login.wanted():
+		return cli.Usagef("--user and --auth need a --server or --pipe")
 	}
-	return nil
+	return o.login.check(false)
 }
 
-// useServer reads --server and what hangs on it. A password, and trust in a certificate, make sense only where the URL
-// demands TLS: anyone between could take the rest.
-func (s *sender) useServer(ctx context.Context, o options) error {
+// useServer reads --server and what hangs on it. Trust in a certificate makes sense only where the URL demands TLS: anyone
+// between could take the rest.
+func (s *sender) useServer(o options) error {
 	ep, err := smtp.ParseURL(o.server)
 	if err != nil {
 		return cli.Usagef("%w", err)
@@ -81,8 +84,8 @@ func (s *sender) useServer(ctx context.Context, o options) error {
 	s.smtp.LMTP, s.smtp.TLS = ep.LMTP, ep.TLS
 	s.smtp.TLSConfig = &tls.Config{ServerName: ep.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.noVerify}
 	if ep.TLS != smtp.TLSRequired && ep.TLS != smtp.TLSImplicit {
-		if o.caFile != "" || o.noVerify || o.user != "" {
-			return cli.Usagef("--cacert, --no-verify and --user need a server with smtp+tls:// or smtps://")
+		if o.caFile != "" || o.noVerify {
+			return cli.Usagef("--cacert and --no-verify need a server with smtp+tls:// or smtps://")
 		}
 		return nil
 	}
@@ -91,10 +94,7 @@ func (s *sender) useServer(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	if o.user != "" {
-		s.smtp.Auth, err = o.login(ctx, s)
-	}
-	return err
+	return nil
 }
 
 func readRoots(file string) (*x509.CertPool, error) {
@@ -107,41 +107,4 @@ func readRoots(file string) (*x509.CertPool, error) {
 		return nil, status.Errorf(status.Config, "%s: no certificate in it", file)
 	}
 	return roots, nil
-}
-
-// login makes the mechanisms that know the password, best first.
-func (o *options) login(ctx context.Context, s *sender) ([]smtp.Mechanism, error) {
-	password, err := o.password(ctx, s)
-	if err != nil {
-		return nil, err
-	}
-	var all []smtp.Mechanism
-	for _, name := range sasl.Mechanisms() {
-		all = append(all, smtp.Mechanism{Name: name, New: func() smtp.Responder {
-			c, _ := sasl.NewClient(name, o.user, password) // the name is one of Mechanisms
-			return c
-		}})
-	}
-	return all, nil
-}
-
-func (o *options) password(ctx context.Context, s *sender) (string, error) {
-	var out []byte
-	var err error
-	if o.passFile != "" {
-		out, err = os.ReadFile(o.passFile)
-	} else {
-		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.passCommand)
-		cmd.Stderr = s.stderr
-		out, err = cmd.Output()
-	}
-	if err != nil {
-		return "", status.Errorf(status.Config, "get the password: %w", err)
-	}
-	line, _, _ := strings.Cut(string(out), "\n")
-	line = strings.TrimSuffix(line, "\r")
-	if line == "" || len(line) > maxPassword {
-		return "", status.Errorf(status.Config, "get the password: the first line has %d bytes, want 1 to %d", len(line), maxPassword)
-	}
-	return line, nil
 }

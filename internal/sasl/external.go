@@ -26,3 +26,25 @@ func (s *externalServer) Next(response []byte) ([]byte, bool, error) {
 	}
 	return nil, true, nil
 }
+
+// externalClient says as whom to act; empty leaves it to the server, which knows us by the layer below.
+type externalClient struct {
+	user string
+	over bool
+}
+
+func (c *externalClient) Start() ([]byte, error) {
+	if c.user != "" && bad(c.user) {
+		return nil, ErrMalformed
+	}
+	return []byte(c.user), nil
+}
+
+// Next answers the empty challenge of a server that takes no initial response.
+func (c *externalClient) Next(challenge []byte) ([]byte, error) {
+	if c.over || len(challenge) > 0 {
+		return nil, ErrMalformed
+	}
+	c.over = true
+	return c.Start()
+}

@@ -53,25 +53,6 @@ func NewServer(mechanism string, check Check) (s Server, ok bool) {
 	return Accounts{Password: check}.Start(mechanism)
 }
 
-// ClientMechanisms are the names NewClient knows, best first.
-func ClientMechanisms() []string { return []string{"SCRAM-SHA-256", "PLAIN", "LOGIN", "CRAM-MD5"} }
-
-// NewClient begins an exchange as user; ok is false when there is no mechanism of that name. A client with a method
-// Proved() bool has been told the truth about success only when that is true at the end.
-func NewClient(mechanism, user, password string) (c Client, ok bool) {
-	switch strings.ToUpper(mechanism) {
-	case "PLAIN":
-		return &plainClient{user: user, password: password}, true
-	case "LOGIN":
-		return &loginClient{answers: []string{user, password}}, true
-	case "CRAM-MD5":
-		return &cramClient{user: user, password: password}, true
-	case "SCRAM-SHA-256":
-		return &scramClient{user: user, password: password}, true
-	}
-	return nil, false
-}
-
 // bad says whether s cannot be a name or a secret: empty, too long or with a NUL in it.
 func bad(s string) bool {
 	return s == "" || len(s) > maxSecret || strings.IndexByte(s, 0) >= 0

@@ -146,6 +146,7 @@ func (s *scramServer) lookup(user string) (scram.StoredCredentials, error) {
 type scramClient struct {
 	user, password string
 	binding        *scram.ChannelBinding // nil: without
+	could          bool                  // without a binding only because the server did not offer it
 	nonce          func() string         // nil: random
 	conv           *scram.ClientConversation
 	steps          int
@@ -159,9 +160,14 @@ func (c *scramClient) Start() ([]byte, error) {
 	if c.nonce != nil {
 		client.WithNonceGenerator(c.nonce)
 	}
-	c.conv, c.steps = client.NewConversation(), 0
-	if c.binding != nil {
+	c.steps = 0
+	switch {
+	case c.binding != nil:
 		c.conv = client.NewConversationWithChannelBinding(*c.binding)
+	case c.could:
+		c.conv = client.NewConversationAdvertisingChannelBinding()
+	default:
+		c.conv = client.NewConversation()
 	}
 	say, err := c.conv.Step("")
 	return []byte(say), err

@@ -105,3 +105,45 @@ func bearer(pairs string) (token string, ok bool) {
 	plain := func(r rune) bool { return r <= ' ' || r > '~' }
 	return token, ok && token != "" && len(token) <= maxToken && !strings.ContainsFunc(token, plain)
 }
+
+// tokenClient hands over a token.
+type tokenClient struct {
+	mechanism, user, token string
+	asked, refused         bool
+}
+
+func (c *tokenClient) Start() ([]byte, error) {
+	if c.user != "" && (bad(c.user) || strings.ContainsFunc(c.user, func(r rune) bool { return r < ' ' })) {
+		return nil, ErrMalformed
+	}
+	if _, ok := bearer("auth=Bearer " + c.token); !ok {
+		return nil, ErrMalformed
+	}
+	head := "user=" + c.user
+	if c.mechanism == "OAUTHBEARER" {
+		head = "n,,"
+		if c.user != "" {
+			head = "n,a=" + strings.NewReplacer(",", "=2C", "=", "=3D").Replace(c.user) + ","
+		}
+	} else if c.user == "" {
+		return nil, ErrMalformed
+	}
+	return []byte(head + "\x01auth=Bearer " + c.token + "\x01\x01"), nil
+}
+
+// Next answers an empty challenge by the token once, and the reasons of a refusal by a word of no meaning, after which the
+// server ends the exchange (RFC 7628 section 3.2.3).
+func (c *tokenClient) Next(challenge []byte) ([]byte, error) {
+	switch {
+	case len(challenge) == 0 && !c.asked:
+		c.asked = true
+		return c.Start()
+	case c.refused:
+		return nil, ErrMalformed
+	}
+	c.refused = true
+	if c.mechanism == "XOAUTH2" {
+		return []byte{}, nil
+	}
+	return []byte{1}, nil
+}

@@ -39,6 +39,7 @@ type Options struct {
 	TLS        TLSMode     // what is demanded
 	TLSConfig  *tls.Config // for TLSRequired and TLSImplicit: ServerName and roots. Not used by TLSOffered, which checks nothing
 	Auth       []Mechanism // log in by the first of these that the server offers; empty = do not
+	ClearAuth  bool        // a mechanism may send the secret where TLS is not demanded, to another host too
 	Transcript *Transcript // or nil
 }
 

@@ -197,8 +197,8 @@ func TestFailedHandshake(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	cert, roots := pairFor(t, "mx.example")
-	plain := Mechanism{"PLAIN", func() Responder { return &canned{first: []byte("\x00u\x00secret")} }}
-	ask := Mechanism{"LOGIN", func() Responder { return &canned{answers: []string{"u", "secret"}} }}
+	plain := canned("PLAIN", true, reciter{first: []byte("\x00u\x00secret")})
+	ask := canned("LOGIN", true, reciter{answers: []string{"u", "secret"}})
 	b64 := base64.StdEncoding.EncodeToString
 	tests := []struct {
 		name   string
@@ -237,6 +237,22 @@ func TestLogin(t *testing.T) {
 			<- *
 			-> 501 cancelled
 			<- EOF`, "connect: 451 4.3.5 log in by PLAIN: no answer"},
+		{"an initial response too long for the line waits for the challenge", []Mechanism{canned("PLAIN", true, reciter{first: bytes.Repeat([]byte("x"), 400)})}, `
+			-> 250 AUTH PLAIN
+			<- AUTH PLAIN
+			-> 334 
+			<- ` + b64(bytes.Repeat([]byte("x"), 400)) + `
+			-> 235 2.7.0 welcome`, "D 550 5.7.1 no\n"},
+		{"success without proof is none", []Mechanism{{"SCRAM-SHA-256", false, func(*tls.ConnectionState, []string) Responder { return unproved{} }}}, `
+			-> 250 AUTH SCRAM-SHA-256
+			<- AUTH SCRAM-SHA-256 =
+			-> 235 2.7.0 welcome
+			<- EOF`, "connect: 451 4.3.5 log in by SCRAM-SHA-256: the server says yes and has not shown that it knows the password"},
+		{"a mechanism that the connection cannot do is passed over", []Mechanism{{"SCRAM-SHA-256-PLUS", false, func(*tls.ConnectionState, []string) Responder { return nil }}, ask}, `
+			-> 250 AUTH SCRAM-SHA-256-PLUS LOGIN
+			<- AUTH LOGIN
+			-> 535 5.7.8 no
+			<- EOF`, "connect: 451 4.3.5 log in by LOGIN: 535 5.7.8 no"},
 		{"no mechanism of ours", []Mechanism{plain}, `
 			-> 250 AUTH GSSAPI
 			<- EOF`, `connect: 451 4.3.5 log in: the server offers none of our mechanisms, but "GSSAPI"`},
@@ -265,33 +281,4 @@ func TestLogin(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestNoLoginInClear(t *testing.T) {
-	got := converse(t, Options{TLS: TLSNone, Auth: []Mechanism{{"PLAIN", nil}}}, letter(t, "b@b.example"), "x", `
-		-> 220 mx.example
-		<- EHLO me.example
-		-> 250-mx.example
-		-> 250 AUTH PLAIN
-		<- EOF`)
-	if want := "connect: 451 4.3.5 log in: not without TLS\n"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-}
-
-// canned is an exchange with fixed words.
-type canned struct {
-	first   []byte
-	answers []string
-}
-
-func (c *canned) Start() ([]byte, error) { return c.first, nil }
-
-func (c *canned) Next([]byte) ([]byte, error) {
-	if len(c.answers) == 0 {
-		return nil, errors.New("no answer")
-	}
-	a := c.answers[0]
-	c.answers = c.answers[1:]
-	return []byte(a), nil
 }
