@@ -25,9 +25,9 @@ type options struct {
 	port                          int
 	timeout                       time.Duration
 	verbose                       bool
-	caFile                        string
-	noVerify                      bool
 	login                         loginOptions
+	tls                           tlsOptions
+	network                       networkOptions
 	resolver                      func() (*resolver.Resolver, error)
 	fromSet, portSet, resolverSet bool
 }
@@ -59,8 +59,8 @@ func newCommand() *cobra.Command {
 	f.IntVar(&o.port, "port", 25, "connect to `PORT` of the mail exchangers")
 	f.StringVar(&o.helo, "helo", "", "our `NAME` in EHLO (default the host's name, or its address)")
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "give up after `TIME` in all")
-	f.StringVar(&o.caFile, "cacert", "", "trust the certificates in `FILE` instead of the system's")
-	f.BoolVar(&o.noVerify, "no-verify", false, "demand TLS but take any certificate")
+	o.tls.flags(f)
+	o.network.flags(f)
 	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")
 	return cli.Mailpipe(cmd)

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"os"
 	"strings"
 
@@ -11,7 +9,6 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/smtp"
-	"pennypost/internal/status"
 )
 
 // newSender checks the flags against each other and makes of them what sending needs.
@@ -34,17 +31,21 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 		}
 		s.resolver = r
 	}
+	host := ""
 	if o.server != "" {
 		if err := s.useServer(o); err != nil {
 			return nil, err
 		}
+		host = s.endpoint.Host
+	}
+	if err := o.tls.apply(&s.smtp, host); err != nil {
+		return nil, err
+	}
+	if err := o.network.apply(&s.smtp); err != nil {
+		return nil, err
 	}
 	if !o.login.wanted() {
 		return s, nil
-	}
-	host := ""
-	if s.endpoint != nil {
-		host = s.endpoint.Host
 	}
 	var err error
 	s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr)
@@ -65,12 +66,15 @@ func (o *options) check() error {
 		return cli.Usagef("--timeout %v: want more than nothing", o.timeout)
 	case o.helo != "" && !smtp.ValidName(o.helo):
 		return cli.Usagef("--helo %q: want a domain name or an address literal", o.helo)
-	case o.server == "" && (o.caFile != "" || o.noVerify):
-		return cli.Usagef("--cacert and --no-verify need a --server")
+	case o.server == "" && o.tls.demanding():
+		return cli.Usagef("--cacert, --no-verify, --pin, --sni and --tls-min need a --server")
 	case o.server == "" && o.pipe == "" && o.login.wanted():
 		return cli.Usagef("--user and --auth need a --server or --pipe")
 	}
-	return o.login.check(false)
+	if err := o.tls.check(); err != nil {
+		return err
+	}
+	return o.login.check(o.tls.cert != "")
 }
 
 // useServer reads --server and what hangs on it. Trust in a certificate makes sense only where the URL demands TLS: anyone
@@ -82,29 +86,8 @@ func (s *sender) useServer(o options) error {
 	}
 	s.endpoint = &ep
 	s.smtp.LMTP, s.smtp.TLS = ep.LMTP, ep.TLS
-	s.smtp.TLSConfig = &tls.Config{ServerName: ep.Host, MinVersion: tls.VersionTLS12, InsecureSkipVerify: o.noVerify}
-	if ep.TLS != smtp.TLSRequired && ep.TLS != smtp.TLSImplicit {
-		if o.caFile != "" || o.noVerify {
-			return cli.Usagef("--cacert and --no-verify need a server with smtp+tls:// or smtps://")
-		}
-		return nil
-	}
-	if o.caFile != "" {
-		if s.smtp.TLSConfig.RootCAs, err = readRoots(o.caFile); err != nil {
-			return err
-		}
+	if o.tls.demanding() && ep.TLS != smtp.TLSRequired && ep.TLS != smtp.TLSImplicit {
+		return cli.Usagef("--cacert, --no-verify, --pin, --sni and --tls-min need a server with smtp+tls:// or smtps://")
 	}
 	return nil
-}
-
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, status.Errorf(status.Config, "%w", err)
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, status.Errorf(status.Config, "%s: no certificate in it", file)
-	}
-	return roots, nil
 }

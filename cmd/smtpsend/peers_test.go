@@ -139,7 +139,7 @@ func TestSinkLMTP(t *testing.T) {
 }
 
 // daemon runs our smtpd on a socket it gets as systemd passes it, and returns its address.
-func daemon(t *testing.T, office string) string {
+func daemon(t *testing.T, office string, args ...string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -152,7 +152,8 @@ func daemon(t *testing.T, office string) string {
 	}
 	defer file.Close()
 	bin := mailtest.Build(t, "smtpd")
-	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --office "$1" --name localhost`, filepath.Join(bin, "smtpd"), office)
+	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --name localhost "$@"`, filepath.Join(bin, "smtpd"), "--office", office)
+	cmd.Args = append(cmd.Args, args...)
 	cmd.ExtraFiles = []*os.File{file}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
-	"time"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
@@ -18,9 +16,6 @@ import (
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
-
-// connectTimeout is for one address: a host that does not answer must not use up the time of the others.
-const connectTimeout = 30 * time.Second
 
 // sender sends one message. Exactly one way is set: endpoint, command, or neither for the mail exchangers.
 type sender struct {
@@ -110,8 +105,9 @@ func (s *sender) exchangers(ctx context.Context, domain string, todo []int) {
 			}
 			ap := netip.AddrPortFrom(ip, uint16(t.Port))
 			o := s.smtp
-			o.TLSConfig = &tls.Config{ServerName: strings.Trim(t.Host, "[]")}
-			todo = s.attempt(ctx, shown(t, ip), o, dialer(ap.String()), todo)
+			o.TLSConfig = o.TLSConfig.Clone()
+			o.TLSConfig.ServerName = strings.Trim(t.Host, "[]")
+			todo = s.attempt(ctx, shown(t, ip), o, o.Network.Dialer("tcp", ap.String()), todo)
 		}
 	}
 }
@@ -160,18 +156,11 @@ func (s *sender) fail(list []int, host string, e *status.Error) {
 	}
 }
 
-func dialer(address string) smtp.Dialer {
-	return func(ctx context.Context) (net.Conn, error) {
-		return (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, "tcp", address)
-	}
-}
-
 // dialEndpoint connects to --server. With --zone or --resolver its name is asked there, else as the system does it.
 func (s *sender) dialEndpoint(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTimeout}
 	host, port, err := net.SplitHostPort(s.endpoint.Address)
 	if _, bad := netip.ParseAddr(host); err != nil || bad == nil || s.resolver == nil {
-		return d.DialContext(ctx, s.endpoint.Network, s.endpoint.Address)
+		return s.smtp.Network.Dial(ctx, s.endpoint.Network, s.endpoint.Address)
 	}
 	found, err := s.resolver.Addresses(ctx, host, true, true)
 	if err != nil {
@@ -179,7 +168,7 @@ func (s *sender) dialEndpoint(ctx context.Context) (net.Conn, error) {
 	}
 	var failed []error
 	for _, ip := range found.Records {
-		c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+		c, err := s.smtp.Network.Dial(ctx, "tcp", net.JoinHostPort(ip.String(), port))
 		if err == nil {
 			return c, nil
 		}

@@ -37,11 +37,18 @@ type Options struct {
 	Helo       string      // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
 	LMTP       bool        // RFC 2033 instead of SMTP
 	TLS        TLSMode     // what is demanded
-	TLSConfig  *tls.Config // for TLSRequired and TLSImplicit: ServerName and roots. Not used by TLSOffered, which checks nothing
+	TLSConfig  *tls.Config // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
+	Verifies   bool        // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
 	Auth       []Mechanism // log in by the first of these that the server offers; empty = do not
 	ClearAuth  bool        // a mechanism may send the secret where TLS is not demanded, to another host too
+	Network    Network     // for those who dial; Connect does not use it
+	Header     Header      // what is written before anything else, or nil
+	XClient    []string    // attributes of XCLIENT commands, after TLS: who we pretend to be
 	Transcript *Transcript // or nil
 }
+
+// Header makes what goes before the session, such as that of the PROXY protocol.
+type Header func(net.Conn) ([]byte, error)
 
 // Client is one session with a server, past the greeting. It is not safe for concurrent use.
 type Client struct {
@@ -101,25 +108,31 @@ func (c *Client) use(conn net.Conn) {
 
 // begin is everything before the first transaction.
 func (c *Client) begin(ctx context.Context) error {
+	if err := c.header(ctx); err != nil {
+		return err
+	}
 	if c.o.TLS == TLSImplicit {
 		if err := c.handshake(ctx); err != nil {
 			return err
 		}
 	}
-	greeting, err := c.reply(ctx, waitGreeting)
-	if err == nil {
-		err = expect(greeting, 220, "greeting")
+	if err := c.greeting(ctx); err != nil {
+		return err
 	}
+	for _, step := range []func(context.Context) error{c.hello, c.startTLS, c.xclient, c.login} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) greeting(ctx context.Context) error {
+	rep, err := c.reply(ctx, waitGreeting)
 	if err != nil {
 		return err
 	}
-	if err := c.hello(ctx); err != nil {
-		return err
-	}
-	if err := c.startTLS(ctx); err != nil {
-		return err
-	}
-	return c.login(ctx)
+	return expect(rep, 220, "greeting")
 }
 
 // hello says EHLO or LHLO and notes what is offered. A 5xx to EHLO is answered by HELO.
@@ -193,7 +206,8 @@ func (c *Client) handshake(ctx context.Context) error {
 	if c.o.TLS != TLSOffered {
 		config = c.o.TLSConfig.Clone()
 	} else if c.o.TLSConfig != nil {
-		config.ServerName = c.o.TLSConfig.ServerName
+		given := c.o.TLSConfig
+		config.ServerName, config.Certificates, config.ClientSessionCache = given.ServerName, given.Certificates, given.ClientSessionCache
 	}
 	conn := tls.Client(c.raw, config)
 	c.until(ctx, waitHandshake)

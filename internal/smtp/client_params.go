@@ -69,7 +69,7 @@ func (c *Client) tlsParameter(_ content, e *envelope.Envelope) (string, error) {
 		return "", nil
 	}
 	_, offered := c.esmtp["REQUIRETLS"]
-	if !offered || c.tls == nil || len(c.tls.VerifiedChains) == 0 {
+	if !offered || !c.verified() {
 		return "", status.Errorf(status.HardFail, "REQUIRETLS: no verified TLS to a server that offers it").WithReply(550, "5.7.30")
 	}
 	return " REQUIRETLS", nil
