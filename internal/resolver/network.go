@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -22,11 +22,6 @@ const (
 	// ednsSize is the size of UDP answer that passes everywhere without being
 	// cut into fragments, as agreed on DNS flag day 2020.
 	ednsSize = 1232
-	// udpBuffer is larger, for servers that do not care.
-	udpBuffer = 4096
-	// maxStrays is how many datagrams that do not fit the question are read
-	// before giving up: someone is guessing (RFC 5452).
-	maxStrays = 64
 
 	maxServers  = 8
 	maxAttempts = 5
@@ -38,6 +33,9 @@ type network struct {
 	servers  []server
 	attempts int
 	timeout  time.Duration // for one try at one server
+
+	mu        sync.Mutex
+	upstreams map[string]*upstream // by address; made at the first question
 }
 
 type server struct {
@@ -177,15 +175,29 @@ func (c rcodeError) kind() Kind {
 // fit, and once more without EDNS0 to a server that knows nothing of it (RFC
 // 6891 section 7).
 func (n *network) ask(ctx context.Context, addr, name string, qtype uint16) (*dns.Msg, error) {
-	q := question(name, qtype, true)
-	m, err := n.askBoth(ctx, addr, q)
+	u := n.upstream(addr)
+	m, err := u.ask(ctx, question(name, qtype, true), n.timeout)
 	if err == nil && m.IsEdns0() == nil && (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) {
-		m, err = n.askBoth(ctx, addr, question(name, qtype, false))
+		m, err = u.ask(ctx, question(name, qtype, false), n.timeout)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return m, verdict(m)
+}
+
+func (n *network) upstream(addr string) *upstream {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	u := n.upstreams[addr]
+	if u == nil {
+		u = newUpstream(addr)
+		if n.upstreams == nil {
+			n.upstreams = make(map[string]*upstream)
+		}
+		n.upstreams[addr] = u
+	}
+	return u
 }
 
 // verdict tells whether the answer is one. A referral is none: we want the
@@ -210,75 +222,6 @@ func question(name string, qtype uint16, edns bool) *dns.Msg {
 		q.SetEdns0(ednsSize, true)
 	}
 	return q
-}
-
-func (n *network) askBoth(ctx context.Context, addr string, q *dns.Msg) (*dns.Msg, error) {
-	m, err := n.transact(ctx, "udp", addr, q)
-	if err == nil && m.Truncated {
-		m, err = n.transact(ctx, "tcp", addr, q)
-	}
-	return m, err
-}
-
-// transact sends q over a new socket, so from a new random port, and waits for
-// the answer that fits it.
-func (n *network) transact(ctx context.Context, network, addr string, q *dns.Msg) (*dns.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, n.timeout)
-	defer cancel()
-	raw, err := q.Pack()
-	if err != nil {
-		return nil, err
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	receive := receiveDatagram
-	if network == "tcp" {
-		raw = append(binary.BigEndian.AppendUint16(nil, uint16(len(raw))), raw...)
-		receive = receiveStream
-	}
-	m, err := converse(conn, raw, q, receive)
-	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return nil, ctx.Err()
-	}
-	return m, err
-}
-
-func converse(conn net.Conn, raw []byte, q *dns.Msg, receive func(io.Reader) ([]byte, error)) (*dns.Msg, error) {
-	if _, err := conn.Write(raw); err != nil {
-		return nil, err
-	}
-	for range maxStrays {
-		b, err := receive(conn)
-		if err != nil {
-			return nil, err
-		}
-		m, err := fitting(b, q)
-		if !errors.Is(err, errStray) {
-			return m, err
-		}
-	}
-	return nil, fmt.Errorf("%w: only answers to other questions", errMalformed)
-}
-
-func receiveDatagram(r io.Reader) ([]byte, error) {
-	b := make([]byte, udpBuffer)
-	n, err := r.Read(b)
-	return b[:n], err
-}
-
-func receiveStream(r io.Reader) ([]byte, error) {
-	var size [2]byte
-	if _, err := io.ReadFull(r, size[:]); err != nil {
-		return nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint16(size[:]))
-	_, err := io.ReadFull(r, b)
-	return b, err
 }
 
 var (

@@ -351,19 +351,19 @@ func TestResolvConf(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
 		timeout    time.Duration
-		want       network
+		want       *network
 	}{
 		{"two servers", "nameserver 127.0.0.53\nnameserver 192.0.2.1 \n", 0,
-			network{[]server{{"127.0.0.53:53", true}, {"192.0.2.1:53", false}}, 2, 5 * time.Second}},
+			&network{servers: []server{{"127.0.0.53:53", true}, {"192.0.2.1:53", false}}, attempts: 2, timeout: 5 * time.Second}},
 		{"v6", "nameserver ::1\nnameserver fe80::1%eth0\n", 0,
-			network{[]server{{"[::1]:53", true}, {"[fe80::1%eth0]:53", false}}, 2, 5 * time.Second}},
+			&network{servers: []server{{"[::1]:53", true}, {"[fe80::1%eth0]:53", false}}, attempts: 2, timeout: 5 * time.Second}},
 		{"options", "nameserver 192.0.2.1\noptions timeout:1 attempts:3\n", 0,
-			network{[]server{{"192.0.2.1:53", false}}, 3, time.Second}},
+			&network{servers: []server{{"192.0.2.1:53", false}}, attempts: 3, timeout: time.Second}},
 		{"wild options", "nameserver 192.0.2.1\noptions timeout:9999 attempts:9999\n", 0,
-			network{[]server{{"192.0.2.1:53", false}}, maxAttempts, maxTimeout}},
+			&network{servers: []server{{"192.0.2.1:53", false}}, attempts: maxAttempts, timeout: maxTimeout}},
 		{"own time-out", "nameserver 192.0.2.1\noptions timeout:7\n", time.Millisecond,
-			network{[]server{{"192.0.2.1:53", false}}, 2, time.Millisecond}},
-		{"empty", "", 0, network{[]server{{"127.0.0.1:53", true}}, 2, 5 * time.Second}},
+			&network{servers: []server{{"192.0.2.1:53", false}}, attempts: 2, timeout: time.Millisecond}},
+		{"empty", "", 0, &network{servers: []server{{"127.0.0.1:53", true}}, attempts: 2, timeout: 5 * time.Second}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "resolv.conf")
@@ -375,7 +375,7 @@ func TestResolvConf(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !slices.Equal(n.servers, tt.want.servers) || n.attempts != tt.want.attempts || n.timeout != tt.want.timeout {
-				t.Errorf("got %+v, want %+v", *n, tt.want)
+				t.Errorf("got %+v, want %+v", n, tt.want)
 			}
 		})
 	}
