@@ -53,35 +53,10 @@ func parseSize(v string, size *int64) bool {
 	return true
 }
 
-// validXtext checks xtext of RFC 3461 section 4: printable ASCII without + and =, and +HH in upper-case hexadecimal.
+// validXtext checks xtext of RFC 3461 section 4.
 func validXtext(v string) bool {
-	for i := 0; i < len(v); i++ {
-		switch c := v[i]; {
-		case c == '+':
-			if i+2 >= len(v) || !isUpperHex(v[i+1]) || !isUpperHex(v[i+2]) {
-				return false
-			}
-			i += 2
-		case c < '!' || c > '~' || c == '=':
-			return false
-		}
-	}
-	return v != ""
-}
-
-// decodeXtext resolves +HH of xtext that was checked.
-func decodeXtext(v string) string {
-	var b strings.Builder
-	for i := 0; i < len(v); i++ {
-		if v[i] != '+' {
-			b.WriteByte(v[i])
-			continue
-		}
-		n, _ := strconv.ParseUint(v[i+1:i+3], 16, 8)
-		b.WriteByte(byte(n))
-		i += 2
-	}
-	return b.String()
+	_, ok := envelope.FromXtext(v)
+	return ok
 }
 
 // validAuthParameter checks AUTH= of MAIL (RFC 4954 section 5): <> or a mailbox in xtext.
@@ -89,14 +64,13 @@ func validAuthParameter(v string) bool {
 	if v == "<>" {
 		return true
 	}
-	if len(v) > 500 || !validXtext(v) {
+	plain, ok := envelope.FromXtext(v)
+	if len(v) > 500 || !ok {
 		return false
 	}
-	a, err := envelope.Parse(decodeXtext(v))
+	a, err := envelope.Parse(plain)
 	return err == nil && a.Domain != ""
 }
-
-func isUpperHex(c byte) bool { return c >= '0' && c <= '9' || c >= 'A' && c <= 'F' }
 
 // validNotify checks RFC 3461 section 4.1: NEVER alone, or a list of SUCCESS, FAILURE and DELAY without doubles.
 func validNotify(v string) bool {

@@ -33,7 +33,7 @@ func (s *session) xclient(arg string) Reply {
 		name, value, ok := strings.Cut(word, "=")
 		if set := xclientSet[strings.ToUpper(name)]; !ok || set == nil {
 			return Reply{501, "5.5.4", []string{"Error: bad attribute of XCLIENT"}}
-		} else if value, ok = unxtext(value); !ok || !set(&c, value) {
+		} else if value, ok = envelope.FromXtext(value); !ok || !set(&c, value) {
 			return Reply{501, "5.5.4", []string{"Error: bad value of " + strings.ToUpper(name)}}
 		}
 	}
@@ -108,25 +108,4 @@ func xclientAddress(v string) (netip.Addr, bool) {
 	ip, err := netip.ParseAddr(v)
 	ip = ip.Unmap().WithZone("")
 	return ip, err == nil && !ip.IsUnspecified()
-}
-
-// unxtext decodes xtext (RFC 3461 section 4).
-func unxtext(v string) (string, bool) {
-	if !validXtext(v) {
-		return "", false
-	}
-	var b strings.Builder
-	for i := 0; i < len(v); i++ {
-		if v[i] != '+' {
-			b.WriteByte(v[i])
-			continue
-		}
-		n, err := strconv.ParseUint(v[i+1:i+3], 16, 8)
-		if err != nil {
-			return "", false
-		}
-		b.WriteByte(byte(n))
-		i += 2
-	}
-	return b.String(), true
 }

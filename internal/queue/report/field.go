@@ -83,19 +83,10 @@ func hostName(name string) string {
 	return "localhost"
 }
 
-// xtext reads RFC 3461 section 4: +HH is a byte. What is no xtext is taken as it is.
+// xtext decodes RFC 3461 section 4. What is no xtext is taken as it is.
 func xtext(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		var c byte
-		if s[i] == '+' && i+2 < len(s) {
-			if n, err := fmt.Sscanf(s[i+1:i+3], "%02X", &c); n == 1 && err == nil {
-				b.WriteByte(c)
-				i += 2
-				continue
-			}
-		}
-		b.WriteByte(s[i])
+	if plain, ok := envelope.FromXtext(s); ok {
+		return plain
 	}
-	return b.String()
+	return s
 }
