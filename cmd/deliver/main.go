@@ -23,68 +23,81 @@ func main() { os.Exit(cli.Main(newCommand())) }
 // options are the flags.
 type options struct {
 	office  func() (*postoffice.Office, error)
+	home    string
 	sender  string
-	to      []string
+	rules   rules
 	maxSize int64
 	verbose bool
+	print   bool
+	dryRun  bool
+	explain bool
+	json    bool
+	exit    string
 }
 
 func newCommand() *cobra.Command {
 	var o options
 	cmd := &cobra.Command{
-		Use:   "deliver --office DIR [-f SENDER] [RECIPIENT...]\n  deliver --to TARGET... [-f SENDER] [RECIPIENT]",
+		Use: "deliver --office DIR [-f SENDER] [RECIPIENT...]\n  deliver --home DIR [-f SENDER] [RECIPIENT]\n" +
+			"  deliver --to TARGET... [-f SENDER] [RECIPIENT]",
 		Short: "Put the message on stdin into mailboxes",
-		Long: "Deliver puts the message on standard input into the mailboxes of its recipients, all or none, and\n" +
-			"tells by its exit status whether it did (mailpipe(7)).",
+		Long: "Deliver puts the message on standard input into the mailboxes of its recipients, all or none, as\n" +
+			"their instructions (dot-qmail(5)) say, and tells by its exit status whether it did (mailpipe(7)).",
 		Example: "  deliver --office /srv/mail -f bob@example.net alice@example.org <message\n" +
-			"  deliver --to maildir:$HOME/Maildir <message\n" +
+			"  deliver --to maildir:$HOME/Maildir --if 'List-Id ~ golang' --folder Lists <message\n" +
 			"  smtpd --office /srv/mail -- deliver --office /srv/mail",
-		Args:                  cobra.ArbitraryArgs,
-		DisableFlagsInUseLine: true,
-		RunE:                  func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return o.leave(run(cmd, o, args)) },
 	}
 	o.office = office.Flag(cmd)
 	f := cmd.Flags()
+	f.StringVar(&o.home, "home", "", "deliver into the home directory `DIR`, as its .qmail or .forward says")
 	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
-	f.StringArrayVar(&o.to, "to", nil, "deliver to `TARGET`, maildir:PATH or mbox:PATH, instead of an office (repeatable)")
+	o.rules.flags(cmd)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the path of each copy on stderr")
+	f.BoolVar(&o.print, "print", false, "print the path of each copy on stdout")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "deliver nothing, print what would be done: recipient, kind, place")
+	f.BoolVar(&o.explain, "explain", false, "deliver nothing, say in words what would be done and why")
+	f.BoolVar(&o.json, "json", false, "with --dry-run or --explain, print JSON lines")
+	f.StringVar(&o.exit, "exit", "", "exit as `HOW`: sysexits, or qmail for 0, 100 and 111 (default qmail if DTLINE is set)")
 	return cli.Mailpipe(cmd)
 }
 
 // run reads message and envelope and delivers.
 func run(cmd *cobra.Command, o options, recipients []string) error {
-	targets, err := o.targets(cmd)
+	d, err := o.destination(cmd)
 	if err != nil {
 		return err
 	}
+	defer d.close()
 	in := handoff.Input{Recipients: recipients, Max: o.maxSize}
 	if cmd.Flags().Changed("from") {
 		in.Sender = &o.sender
-	}
-	var off *postoffice.Office
-	if len(targets) == 0 {
-		if off, err = o.office(); err != nil {
-			return err
-		}
-		defer off.Close()
 	}
 	m, e, err := receive(cmd.Context(), in)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	var opt delivery.Options
-	if o.verbose {
-		opt.Placed = func(path string) { fmt.Fprintln(cmd.ErrOrStderr(), path) }
-	}
-	if off == nil {
-		return delivery.ToTargets(cmd.Context(), targets, m, e, opt)
-	}
-	if len(e.Recipients) == 0 {
+	if d.find != nil && len(e.Recipients) == 0 {
 		return cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
 	}
-	return delivery.Deliver(cmd.Context(), off, m, e, opt)
+	if o.dryRun || o.explain {
+		return d.show(cmd, o, m, e)
+	}
+	d.opt.Placed = func(path string) {
+		if o.verbose {
+			fmt.Fprintln(cmd.ErrOrStderr(), path)
+		}
+		if o.print {
+			fmt.Fprintln(cmd.OutOrStdout(), path)
+		}
+	}
+	if d.find == nil {
+		return delivery.ToTargets(cmd.Context(), d.targets, m, e, d.opt)
+	}
+	return delivery.ToHome(cmd.Context(), d.find, m, e, d.opt)
 }
 
 // receive is handoff.Receive that ends when the context does, although a read from a pipe cannot be called off.
@@ -107,21 +120,17 @@ func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope
 	}
 }
 
-// targets reads --to, and refuses what cannot go with it.
-func (o *options) targets(cmd *cobra.Command) ([]delivery.Target, error) {
-	if o.maxSize < 0 {
-		return nil, cli.Usagef("--max-size must not be negative")
+// leave gives the exit status of qmail-command(8) to those who want it: 0, 100 for ever, 111 for now.
+func (o *options) leave(err error) error {
+	e := status.Of(err)
+	_, called := os.LookupEnv("DTLINE")
+	if e == nil || !(o.exit == "qmail" || o.exit == "" && called) {
+		return err
 	}
-	if len(o.to) > 0 && cmd.Flags().Changed("office") {
-		return nil, cli.Usagef("--office and --to do not go together")
+	as := *e
+	as.Exit = int(status.SoftFail)
+	if e.Class == status.Permanent {
+		as.Exit = int(status.HardFail)
 	}
-	var targets []delivery.Target
-	for _, s := range o.to {
-		t, err := delivery.ParseTarget(s)
-		if err != nil {
-			return nil, err
-		}
-		targets = append(targets, t)
-	}
-	return targets, nil
+	return &as
 }

@@ -30,13 +30,30 @@ import (
 type Options struct {
 	// Placed is told the path of each copy once all are safe; for an mbox that is the file.
 	Placed func(path string)
+	// Rules are tried before the mailbox's own instructions.
+	Rules []Rule
+	// Forward hands a message to the queue and returns when it is on disk there. Without it, mail that is to be forwarded waits.
+	Forward func(ctx context.Context, m *message.Message, e *envelope.Envelope) error
 }
 
-// Deliver puts m into the mailboxes of e's recipients in the office o, all or none. The error is a
-// *status.Error for the first recipient that failed: permanent for an unknown user or domain (550) and a loop
-// (554 5.4.6), else temporary; a full disk is 452. When ctx ends before all copies are written,
-// nothing is delivered.
-func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
+// Deliver does with m what e's recipients in the office o want, all or none: Maildirs and mboxes get their copies and the
+// queue what is forwarded, last and together. The error is a *status.Error for the first recipient that failed: permanent
+// for an unknown user or domain (550), a loop (554 5.4.6) and what a command refuses, else temporary; a full disk is 452.
+// When ctx ends before all copies are written, nothing is delivered. What commands did, and what was forwarded before a
+// Maildir failed in the very end, stays done: it is done again when the message comes again.
+func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) error {
+	return deliver(ctx, o.Lookup, m, e, opt)
+}
+
+// A finder tells the mailbox of an address. The caller closes it.
+type finder func(envelope.Address) (*postoffice.Mailbox, error)
+
+// ToHome is Deliver into one home directory, whatever the recipients are called: the mailbox find returns.
+func ToHome(ctx context.Context, find func(envelope.Address) (*postoffice.Mailbox, error), m *message.Message, e *envelope.Envelope, opt Options) error {
+	return deliver(ctx, find, m, e, opt)
+}
+
+func deliver(ctx context.Context, find finder, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
 	if len(e.Recipients) == 0 {
 		return status.Errorf(status.Usage, "deliver: no recipient")
 	}
@@ -46,16 +63,26 @@ func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *e
 	}
 	defer func() { err = j.close(err) }()
 	for _, r := range e.Recipients {
-		if err := j.recipient(o, r); err != nil {
+		p, err := j.plan(find, r)
+		if err != nil {
 			return failed(r, err)
 		}
+		j.plans = append(j.plans, p)
 	}
-	return j.commit()
+	for _, p := range j.plans {
+		if err := j.run(p); err != nil {
+			return failed(p.Recipient, err)
+		}
+	}
+	return j.finish()
 }
 
 // failed names the recipient in an error that does not.
 func failed(r envelope.Address, err error) error {
 	e := *status.Of(err)
+	if errors.Is(err, errSaid) {
+		return err
+	}
 	if e.Class == status.Permanent && strings.Contains(e.Text, r.Path()) {
 		return &e
 	}
@@ -67,10 +94,15 @@ func failed(r envelope.Address, err error) error {
 type job struct {
 	ctx      context.Context
 	m        *message.Message
+	envelope letter
 	sender   envelope.Address
+	header   message.Header
 	loop     []envelope.Address // the Delivered-To fields of the message
 	opt      Options
+	plans    []*Plan
 	done     map[string]bool // mailboxes and files that have a copy
+	mboxes   []mboxStep
+	forwards []forward
 	dirs     []*maildir.Dir
 	staged   []*maildir.Staged
 	appended []*appended
@@ -84,7 +116,7 @@ func newJob(ctx context.Context, m *message.Message, e *envelope.Envelope, opt O
 	if err != nil && status.Of(err).Class != status.Permanent {
 		return nil, err
 	}
-	j := &job{ctx: ctx, m: m, sender: e.Sender, opt: opt, done: make(map[string]bool)}
+	j := &job{ctx: ctx, m: m, envelope: letter{e}, sender: e.Sender, header: h, opt: opt, done: make(map[string]bool)}
 	for _, f := range h.All("Delivered-To") {
 		if a, err := envelope.Parse(f.Value()); err == nil {
 			j.loop = append(j.loop, normal(a))
@@ -102,38 +134,6 @@ func normal(a envelope.Address) envelope.Address {
 	return a
 }
 
-// recipient stages the copies for one recipient.
-func (j *job) recipient(o *postoffice.Office, r envelope.Address) error {
-	box, err := o.Lookup(r)
-	if err != nil {
-		return err
-	}
-	defer box.Close()
-	to := box.DeliveredTo()
-	if err := j.checkLoop(to); err != nil {
-		return err
-	}
-	names, err := box.Maildirs()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		key := "maildir " + box.Address.String() + " " + name
-		if j.done[key] {
-			continue
-		}
-		j.done[key] = true
-		dir, err := box.OpenMaildir(name)
-		if err != nil {
-			return err
-		}
-		if err := j.stage(dir, to); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // checkLoop refuses a message that was delivered to the address before.
 func (j *job) checkLoop(to envelope.Address) error {
 	if slices.ContainsFunc(j.loop, normal(to).Equal) {
@@ -143,9 +143,13 @@ func (j *job) checkLoop(to envelope.Address) error {
 }
 
 // stage writes one copy into dir's tmp; the job closes dir.
-func (j *job) stage(dir *maildir.Dir, to envelope.Address) error {
+func (j *job) stage(dir *maildir.Dir, to envelope.Address, i Instruction) error {
 	j.dirs = append(j.dirs, dir)
-	s, err := dir.Stage(j.copy(to), maildir.StageOptions{})
+	flags, err := letters(j.ctx, dir, i)
+	if err != nil {
+		return err
+	}
+	s, err := dir.Stage(j.copy(to), maildir.StageOptions{Flags: flags})
 	if err != nil {
 		return status.Of(err)
 	}
@@ -194,14 +198,25 @@ func (w *wholeReader) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// commit makes all copies visible. What was appended to mbox files is on disk by now and under a lock; it
-// stays only when the Maildirs succeed.
-func (j *job) commit() error {
+// finish does what comes last: mboxes, which stay locked from then on, forwards, and the names of the copies.
+func (j *job) finish() error {
+	if err := j.appendAll(); err != nil {
+		return err
+	}
 	if err := j.ctx.Err(); err != nil {
 		return status.Errorf(status.TempFail, "delivery was interrupted: %w", err)
 	}
+	if err := j.forwardAll(); err != nil {
+		return err
+	}
+	return j.commit()
+}
+
+// commit makes all copies visible. What was appended to mbox files is on disk by now and under a lock; it
+// stays only when the Maildirs succeed.
+func (j *job) commit() error {
 	if err := maildir.Commit(j.staged); err != nil {
-		return status.Of(err)
+		return j.halfway(err)
 	}
 	j.staged = nil
 	for _, a := range j.appended {
@@ -216,6 +231,16 @@ func (j *job) commit() error {
 		}
 	}
 	return nil
+}
+
+// halfway says what stays done although the copies failed.
+func (j *job) halfway(err error) error {
+	e := *status.Of(err)
+	e.Err = err
+	for _, f := range j.forwards {
+		e.Text += "; it was forwarded to " + f.to.Path()
+	}
+	return &e
 }
 
 const cleanEvery = time.Hour
@@ -258,6 +283,12 @@ func (j *job) close(err error) error {
 	}
 	for _, d := range j.dirs {
 		errs = append(errs, d.Close())
+	}
+	for _, s := range j.mboxes {
+		errs = append(errs, s.close())
+	}
+	for _, p := range j.plans {
+		p.close()
 	}
 	trouble := errors.Join(errs...)
 	if err == nil || trouble == nil {

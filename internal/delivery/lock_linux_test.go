@@ -28,7 +28,7 @@ func TestLockOfAnotherProgramByFcntl(t *testing.T) {
 		t.Skipf("no fcntl locks here: %v", err)
 	}
 	put := func() error {
-		return ToTargets(context.Background(), []Target{{"mbox", path}}, message.Bytes([]byte("x\n")), newEnvelope(t, ""), Options{})
+		return ToTargets(context.Background(), []Target{{Kind: Mbox, Arg: path}}, message.Bytes([]byte("x\n")), newEnvelope(t, ""), Options{})
 	}
 	if err := put(); !errors.Is(err, errLocked) {
 		t.Errorf("locked: %v", err)

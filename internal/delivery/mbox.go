@@ -7,7 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"path"
 	"strconv"
 	"time"
 
@@ -24,19 +24,35 @@ const (
 // lockWait is how long a delivery waits for the lock of an mbox. Tests shorten it.
 var lockWait = 30 * time.Second
 
+// place is an mbox: a file below an open directory.
+type place struct {
+	root *os.Root
+	name string // below root
+	path string // for people
+	own  bool   // root is the place's and is closed with it
+}
+
+func (p place) close() error {
+	if !p.own {
+		return nil
+	}
+	return p.root.Close()
+}
+
 // An appended is an mbox that holds a new message at its end, is still locked, and can be put back to
 // its old size.
 type appended struct {
+	place
 	f    *os.File
 	old  int64 // size before
 	kept bool
-	lock string // path of the dotlock, "" when there is none
+	lock string // name of the dotlock below root, "" when there is none
 }
 
-// appendTo appends a copy to the mbox at path (mboxrd, RFC 4155 in all but quoting): locked by fcntl and by
+// appendTo appends a copy to the mbox at (mboxrd, RFC 4155 in all but quoting): locked by fcntl and by
 // a dotlock, on disk when it returns. The job keeps the lock until it ends.
-func (j *job) appendTo(path string, to envelope.Address) error {
-	a, err := openMbox(j.ctx, path)
+func (j *job) appendTo(at place, to envelope.Address) error {
+	a, err := openMbox(j.ctx, at)
 	if err != nil {
 		return err
 	}
@@ -44,25 +60,25 @@ func (j *job) appendTo(path string, to envelope.Address) error {
 	if err := a.write(j.sender.String(), j.copy(to)); err != nil {
 		return status.Of(err)
 	}
-	j.paths = append(j.paths, path)
+	j.paths = append(j.paths, at.path)
 	return nil
 }
 
 // openMbox opens or makes the file, locks it, and notes its size.
-func openMbox(ctx context.Context, path string) (*appended, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, status.Errorf(status.CantCreate, "mbox %q is not a regular file", path)
+func openMbox(ctx context.Context, at place) (*appended, error) {
+	if info, err := at.root.Stat(at.name); err == nil && !info.Mode().IsRegular() {
+		return nil, status.Errorf(status.CantCreate, "mbox %q is not a regular file", at.path)
 	}
-	f, made, err := openOrCreate(path)
+	a := &appended{place: at}
+	made, err := a.open()
 	if err != nil {
-		return nil, status.Of(fmt.Errorf("open mbox: %w", err))
+		return nil, status.Of(fmt.Errorf("open mbox %q: %w", at.path, err))
 	}
-	a := &appended{f: f}
-	if err = a.acquire(ctx, path); err == nil {
-		a.old, err = f.Seek(0, io.SeekEnd)
+	if err = a.acquire(ctx); err == nil {
+		a.old, err = a.f.Seek(0, io.SeekEnd)
 	}
 	if err == nil && made {
-		err = syncParent(path)
+		err = a.syncParent()
 	}
 	if err != nil {
 		a.kept = true // nothing was written
@@ -72,13 +88,13 @@ func openMbox(ctx context.Context, path string) (*appended, error) {
 	return a, nil
 }
 
-func openOrCreate(path string) (f *os.File, made bool, err error) {
-	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+func (a *appended) open() (made bool, err error) {
+	a.f, err = a.root.OpenFile(a.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		f, err = os.OpenFile(path, os.O_RDWR, 0)
-		return f, false, err
+		a.f, err = a.root.OpenFile(a.name, os.O_RDWR, 0)
+		return false, err
 	}
-	return f, true, err
+	return true, err
 }
 
 // write puts the separator, if one is missing, and the message at the end.
@@ -126,31 +142,31 @@ func (a *appended) close() error {
 	var errs []error
 	if !a.kept {
 		if err := a.f.Truncate(a.old); err != nil {
-			errs = append(errs, fmt.Errorf("put %q back to %d bytes: %w", a.f.Name(), a.old, err))
+			errs = append(errs, fmt.Errorf("put %q back to %d bytes: %w", a.path, a.old, err))
 		}
 		errs = append(errs, a.f.Sync())
 	}
 	if a.lock != "" {
-		errs = append(errs, os.Remove(a.lock))
+		errs = append(errs, a.root.Remove(a.lock))
 	}
 	// Closing the descriptor gives up the fcntl lock.
 	return errors.Join(append(errs, a.f.Close())...)
 }
 
 // acquire takes the fcntl lock and then the dotlock, which is the order of Debian's policy.
-func (a *appended) acquire(ctx context.Context, path string) error {
+func (a *appended) acquire(ctx context.Context) error {
 	deadline := time.Now().Add(lockWait)
 	err := wait(ctx, deadline, func() (bool, error) { return lockFile(a.f) })
 	if err != nil {
-		return status.Errorf(status.TempFail, "lock mbox %q: %w", path, err)
+		return status.Errorf(status.TempFail, "lock mbox %q: %w", a.path, err)
 	}
-	err = wait(ctx, deadline, func() (bool, error) { return a.dotlock(path + ".lock") })
+	err = wait(ctx, deadline, func() (bool, error) { return a.dotlock(a.name + ".lock") })
 	if errors.Is(err, fs.ErrPermission) {
 		// A spool directory that users may not write to: other programs have only the fcntl lock there too.
 		return nil
 	}
 	if err != nil {
-		return status.Errorf(status.TempFail, "lock mbox %q: %w", path+".lock", err)
+		return status.Errorf(status.TempFail, "lock mbox %q: %w", a.path+".lock", err)
 	}
 	return nil
 }
@@ -180,9 +196,9 @@ func wait(ctx context.Context, deadline time.Time, try func() (bool, error)) err
 // dotlock makes the lock file with our process number in it. One that is older than five minutes is taken away:
 // it is renamed first, so that a fresh lock is never removed by mistake.
 func (a *appended) dotlock(lock string) (bool, error) {
-	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := a.root.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
-		removeStale(lock)
+		removeStale(a.root, lock)
 		return false, nil
 	}
 	if err != nil {
@@ -193,30 +209,30 @@ func (a *appended) dotlock(lock string) (bool, error) {
 		err = cerr
 	}
 	if err != nil {
-		os.Remove(lock)
+		a.root.Remove(lock)
 		return false, err
 	}
 	a.lock = lock
 	return true, nil
 }
 
-func removeStale(lock string) {
-	old, err := os.Lstat(lock)
+func removeStale(root *os.Root, lock string) {
+	old, err := root.Lstat(lock)
 	if err != nil || time.Since(old.ModTime()) < lockStale {
 		return
 	}
 	aside := lock + "." + strconv.Itoa(os.Getpid())
-	if os.Rename(lock, aside) != nil {
+	if root.Rename(lock, aside) != nil {
 		return
 	}
-	if now, err := os.Lstat(aside); err == nil && !os.SameFile(old, now) {
-		os.Link(aside, lock)
+	if now, err := root.Lstat(aside); err == nil && !os.SameFile(old, now) {
+		root.Link(aside, lock)
 	}
-	os.Remove(aside)
+	root.Remove(aside)
 }
 
-func syncParent(path string) error {
-	d, err := os.Open(filepath.Dir(path))
+func (a *appended) syncParent() error {
+	d, err := a.root.Open(path.Dir(a.name))
 	if err != nil {
 		return err
 	}

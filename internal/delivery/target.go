@@ -7,84 +7,75 @@ import (
 	"strings"
 
 	"pennypost/internal/envelope"
-	"pennypost/internal/maildir"
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
 
 // A Target is a place that was named by hand.
-type Target struct {
-	Kind string // "maildir" or "mbox"
-	Path string
-}
+type Target = Instruction
 
-// ParseTarget reads maildir:PATH or mbox:PATH.
+// ParseTarget reads maildir:PATH, mbox:PATH or the address to forward to.
 func ParseTarget(s string) (Target, error) {
 	kind, path, _ := strings.Cut(s, ":")
-	if kind != "maildir" && kind != "mbox" || path == "" || strings.ContainsRune(path, 0) {
-		return Target{}, status.Errorf(status.Usage, "target %q is not maildir:PATH or mbox:PATH", s)
+	switch k := Kind(kind); {
+	case strings.ContainsRune(s, 0):
+	case (k == Maildir || k == Mbox) && path != "":
+		return Target{Kind: k, Arg: filepath.Clean(path)}, nil
+	case strings.Contains(s, "@"):
+		if a, err := envelope.Parse(s); err == nil {
+			return Target{Kind: Forward, Arg: a.String()}, nil
+		}
 	}
-	return Target{kind, filepath.Clean(path)}, nil
+	return Target{}, status.Errorf(status.Usage, "target %q is not maildir:PATH, mbox:PATH or an address", s)
 }
-
-func (t Target) String() string { return t.Kind + ":" + t.Path }
 
 // ToTargets puts m into the targets, all or none as far as a crash in the middle of an mbox allows it. A Maildir
 // and an mbox that are missing are made, their parent directory is not. When e has exactly one recipient, that
-// gives the Delivered-To line and the check for loops.
+// gives the Delivered-To line and the check for loops. A rule that holds replaces the targets, or marks them.
 func ToTargets(ctx context.Context, targets []Target, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
-	if len(targets) == 0 {
-		return status.Errorf(status.Usage, "deliver: no target")
-	}
 	j, err := newJob(ctx, m, e, opt)
 	if err != nil {
 		return err
 	}
 	defer func() { err = j.close(err) }()
-	var to envelope.Address
-	if len(e.Recipients) == 1 {
-		to = e.Recipients[0]
-		if err := j.checkLoop(to); err != nil {
-			return err
-		}
-	}
-	for _, t := range order(targets) {
-		if j.done[t.String()] {
-			continue
-		}
-		j.done[t.String()] = true
-		if err := j.target(t, to); err != nil {
-			e := *status.Of(err)
-			e.Text, e.Err = "deliver to "+t.String()+": "+e.Text, err
-			return &e
-		}
-	}
-	return j.commit()
-}
-
-// order puts Maildirs first, since an mbox stays locked from its copy to the end, and sorts the mboxes, so that
-// two deliveries never wait for each other.
-func order(targets []Target) []Target {
-	out := slices.Clone(targets)
-	slices.SortStableFunc(out, func(a, b Target) int {
-		if a.Kind != b.Kind {
-			return strings.Compare(a.Kind, b.Kind)
-		}
-		if a.Kind == "mbox" {
-			return strings.Compare(a.Path, b.Path)
-		}
-		return 0
-	})
-	return out
-}
-
-func (j *job) target(t Target, to envelope.Address) error {
-	if t.Kind == "mbox" {
-		return j.appendTo(t.Path, to)
-	}
-	dir, err := maildir.CreatePath(t.Path)
+	p, err := j.byHand(targets)
 	if err != nil {
-		return status.Of(err)
+		return err
 	}
-	return j.stage(dir, to)
+	for _, i := range p.Steps {
+		if err := j.step(p, i); err != nil {
+			return targetFailed(i, err)
+		}
+	}
+	return j.finish()
+}
+
+// byHand is the plan for targets.
+func (j *job) byHand(targets []Target) (*Plan, error) {
+	if len(targets) == 0 {
+		return nil, status.Errorf(status.Usage, "deliver: no target")
+	}
+	p := &Plan{Source: "the command line", NewSender: j.sender, Steps: slices.Clone(targets)}
+	if r := j.envelope.Recipients; len(r) == 1 {
+		p.Recipient, p.To = r[0], r[0]
+		if err := j.checkLoop(p.To); err != nil {
+			return nil, err
+		}
+	}
+	rule, err := j.match(p)
+	if rule == nil || err != nil {
+		return p, err
+	}
+	if rule.Do != nil {
+		p.Steps = slices.Clone(rule.Do)
+	}
+	p.Source = rule.source()
+	rule.mark(p.Steps)
+	return p, nil
+}
+
+func targetFailed(i Instruction, err error) error {
+	e := *status.Of(err)
+	e.Text, e.Err = "deliver to "+string(i.Kind)+":"+i.Arg+": "+e.Text, err
+	return &e
 }

@@ -30,12 +30,16 @@ func TestParseTarget(t *testing.T) {
 		"In":                 "",
 		"":                   "",
 		"mbox:a\x00b":        "",
+		"bob@example.org":    "forward:bob@example.org",
+		"<bob@Example.org>":  "forward:bob@example.org",
+		"bob@":               "",
+		"a b@example.org":    "",
 	} {
 		got, err := ParseTarget(in)
 		if err != nil && status.Of(err).Exit != int(status.Usage) {
 			t.Errorf("%q: %v is not bad usage", in, err)
 		}
-		if (err == nil) != (want != "") || err == nil && got.String() != want {
+		if (err == nil) != (want != "") || err == nil && string(got.Kind)+":"+got.Arg != want {
 			t.Errorf("%q: got %v, %v, want %q", in, got, err, want)
 		}
 	}
@@ -171,7 +175,7 @@ func TestAppendAfterWhateverEnd(t *testing.T) {
 		if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		err := ToTargets(context.Background(), []Target{{"mbox", path}}, message.Bytes([]byte("Subject: new\n\n")), newEnvelope(t, ""), Options{})
+		err := ToTargets(context.Background(), []Target{{Kind: Mbox, Arg: path}}, message.Bytes([]byte("Subject: new\n\n")), newEnvelope(t, ""), Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -197,7 +201,7 @@ func TestManyAppendAtTheSameTime(t *testing.T) {
 	for i := range n {
 		wg.Go(func() {
 			text := fmt.Sprintf("Subject: %d\n\n%s", i, strings.Repeat("From somewhere\n", 5000))
-			err := ToTargets(context.Background(), []Target{{"mbox", path}}, message.Bytes([]byte(text)), newEnvelope(t, ""), Options{})
+			err := ToTargets(context.Background(), []Target{{Kind: Mbox, Arg: path}}, message.Bytes([]byte(text)), newEnvelope(t, ""), Options{})
 			if err != nil {
 				t.Error(err)
 			}
@@ -226,7 +230,7 @@ func TestLockOfAnotherProgram(t *testing.T) {
 		t.Fatal(err)
 	}
 	put := func(ctx context.Context) error {
-		return ToTargets(ctx, []Target{{"mbox", path}}, message.Bytes([]byte("x\n")), newEnvelope(t, ""), Options{})
+		return ToTargets(ctx, []Target{{Kind: Mbox, Arg: path}}, message.Bytes([]byte("x\n")), newEnvelope(t, ""), Options{})
 	}
 	err := put(context.Background())
 	if !errors.Is(err, errLocked) || status.Of(err).Exit != int(status.TempFail) {

@@ -20,6 +20,7 @@ type child struct {
 	args     []string
 	base     []string
 	dir      string
+	owner    *Owner
 	group    bool // leader of a process group that ends with it
 	deadline time.Duration
 	grace    time.Duration // between SIGTERM and SIGKILL
@@ -64,7 +65,7 @@ func (p *child) run(ctx context.Context, m *message.Message, e *envelope.Envelop
 	p.cmd = exec.Command(p.args[0], p.args[1:]...)
 	p.cmd.Env, p.cmd.Dir, p.cmd.Stdin = env, p.dir, stdin
 	if p.group {
-		ownGroup(p.cmd)
+		ownGroup(p.cmd, p.owner)
 	}
 	var last tail
 	streams, err := p.connect(&last)

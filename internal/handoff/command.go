@@ -32,6 +32,7 @@ type Command struct {
 	Environ  []string      // what the envelope is added to; nil = os.Environ()
 	Deadline time.Duration // for the whole run, 0 = none
 	Dir      string        // working directory, empty = ours
+	Owner    *Owner        // who the program runs as, nil = as we do; only root may choose
 
 	// Stdout takes the program's standard output; it must not block for ever. Nil = it is passed on as its standard error is.
 	Stdout io.Writer
@@ -43,6 +44,9 @@ type Command struct {
 
 	grace time.Duration // 0 = the package's; tests are less patient
 }
+
+// Owner is the user and the only group of a program.
+type Owner struct{ UID, GID uint32 }
 
 // Run hands m and e to the program and waits for it. The program gets m's bytes in an unlinked file on standard input and
 // e in its environment, and is the leader of a process group that is killed when the program ends.
@@ -61,7 +65,7 @@ func (c Command) Run(ctx context.Context, m *message.Message, e *envelope.Envelo
 		logCap = LogCap
 	}
 	log := newLog(stderr, logCap)
-	p := child{args: c.Args, base: c.Environ, dir: c.Dir, group: true, deadline: c.Deadline, grace: c.grace, stderr: log}
+	p := child{args: c.Args, base: c.Environ, dir: c.Dir, owner: c.Owner, group: true, deadline: c.Deadline, grace: c.grace, stderr: log}
 	if p.grace == 0 {
 		p.grace = grace
 	}

@@ -7,8 +7,13 @@ import (
 	"syscall"
 )
 
-// ownGroup makes the program the leader of a new process group.
-func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// ownGroup makes the program the leader of a new process group, and somebody else's if o is not nil.
+func ownGroup(cmd *exec.Cmd, o *Owner) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if o != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: o.UID, Gid: o.GID}
+	}
+}
 
 // signal reaches the program and, if it leads a group, all of it. It does nothing once the program is reaped, since its
 // number may be another's then.

@@ -13,111 +13,143 @@ import (
 
 const (
 	defaultMaildir  = "Maildir"
-	maxInstructions = 64 << 10 // bytes of a .qmail file
+	maxInstructions = 64 << 10 // bytes of a .qmail or .forward file
+	catchAllFile    = ".qmail-default"
 )
 
-// Maildirs says where a delivery to the mailbox goes: paths of Maildirs below Home, by the instructions
-// of dot-qmail(5) that this version knows. Without a file, or with an empty one, that is Maildir; with
-// lines of the form ./NAME/ it is those; a file of nothing but comments throws mail away, and the list
-// is empty. Any other instruction is a temporary error that names file and line: mail waits rather than
-// being delivered where its owner did not want it.
-func (m *Mailbox) Maildirs() ([]string, error) {
-	for _, name := range m.files() {
-		at, err := resolve(m.root, name)
+// Instructions are the text of the file in a mailbox that says where its mail goes.
+type Instructions struct {
+	Name    string // ".qmail-lists-default", or "" when the mailbox has none
+	Path    string // the same for people: "example.org/alice/.qmail-lists-default"
+	Text    string
+	Exec    bool   // the owner may execute the file: dot-qmail(5) allows it forwards only
+	Forward bool   // it is a .forward
+	Default string // what "default" in the name stands for
+}
+
+// Instructions reads the file for this delivery: the first there is of those of dot-qmail(5) for the address, and where
+// the mailbox itself is meant and has none, its .forward. Without any Name is "", which means the Maildir.
+//
+// A file that others may write to, a home that others may write to, a home with the sticky bit (its owner is at work in
+// it, qmail-local(8)) and a file that cannot be read are temporary errors: mail waits rather than go where its owner did
+// not want it.
+func (m *Mailbox) Instructions() (Instructions, error) {
+	if err := m.checkHome(); err != nil {
+		return Instructions{}, err
+	}
+	for _, c := range m.candidates() {
+		at, err := resolve(m.root, c.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		if err == nil {
+			c.Path = path.Join(m.path, c.Name)
+			err = c.read(m.root, at)
 		}
-		dirs, err := readInstructions(m.root, at)
 		if err != nil {
 			e := *status.Of(err)
 			e.Text = m.path + ": " + e.Text
-			return nil, &e
+			return Instructions{}, &e
 		}
-		return dirs, nil
+		return c, nil
 	}
-	return []string{defaultMaildir}, nil
+	return Instructions{}, nil
 }
 
-// files lists the names of the instruction files for this delivery, first to be tried first. With '-' one of
-// the extension's exists, or Lookup had refused; otherwise the mailbox's own comes last.
-func (m *Mailbox) files() []string {
+// Has tells whether the mailbox has a file of that name; one that cannot be looked at counts.
+func (m *Mailbox) Has(name string) bool {
+	_, err := m.root.Lstat(name)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// checkHome refuses a home that is not its owner's alone, or that he has put on hold.
+func (m *Mailbox) checkHome() error {
+	info, err := m.root.Stat(".")
+	switch {
+	case err != nil:
+		return status.Errorf(status.Config, "look at %q: %w", m.path, err)
+	case info.Mode().Perm()&0o002 != 0:
+		return status.Errorf(status.Config, "%q may be written to by everybody: chmod o-w it", m.path)
+	case info.Mode()&fs.ModeSticky != 0:
+		return status.Errorf(status.TempFail, "%q has the sticky bit: its mail is on hold until chmod -t", m.path)
+	}
+	return nil
+}
+
+// candidates are the files for this delivery, first to be tried first. With '-' one of the extension's exists, or Lookup
+// had refused; otherwise the mailbox's own come last.
+func (m *Mailbox) candidates() []Instructions {
+	own := []Instructions{{Name: ".qmail"}, {Name: ".forward", Forward: true}}
 	switch m.sep {
 	case 0:
-		return []string{".qmail"}
+		return own
 	case '-':
 		return extensionFiles(m.Ext)
+	case '@':
+		return []Instructions{{Name: catchAllFile, Default: m.Ext}}
 	}
-	return append(extensionFiles(m.Ext), ".qmail")
+	return append(extensionFiles(m.Ext), own...)
 }
 
 // extensionFiles are .qmail-a-b, .qmail-a-default and .qmail-default for a-b; dots are written as colons
 // (dot-qmail(5)).
-func extensionFiles(ext string) []string {
-	ext = strings.ReplaceAll(ext, ".", ":")
-	files := []string{".qmail-" + ext}
+func extensionFiles(ext string) []Instructions {
+	file := strings.ReplaceAll(ext, ".", ":")
+	files := []Instructions{{Name: ".qmail-" + file}}
 	for i := len(ext) - 1; i >= 0; i-- {
 		if ext[i] == '-' {
-			files = append(files, ".qmail-"+ext[:i]+"-default")
+			files = append(files, Instructions{Name: ".qmail-" + file[:i] + "-default", Default: ext[i+1:]})
 		}
 	}
-	return append(files, ".qmail-default")
+	return append(files, Instructions{Name: ".qmail-default", Default: ext})
 }
 
-// hasExtension tells whether the mailbox has instructions for its extension. A file that cannot be looked
-// at counts: Maildirs will then say what is wrong.
+// hasExtension tells whether the mailbox has instructions for its extension.
 func (m *Mailbox) hasExtension() bool {
-	for _, name := range extensionFiles(m.Ext) {
-		if _, err := m.root.Lstat(name); !errors.Is(err, fs.ErrNotExist) {
+	for _, c := range extensionFiles(m.Ext) {
+		if m.Has(c.Name) {
 			return true
 		}
 	}
 	return false
 }
 
-// readInstructions reads a .qmail file and returns its Maildirs as clean paths relative to the file.
-func readInstructions(root *os.Root, name string) ([]string, error) {
-	if info, err := root.Stat(name); err == nil && !info.Mode().IsRegular() {
-		return nil, status.Errorf(status.Config, "%q is not a regular file", name)
-	}
-	f, err := root.Open(name)
+// read fills in what the file at, below root, says.
+func (i *Instructions) read(root *os.Root, at string) error {
+	f, err := root.Open(at)
 	if err != nil {
-		return nil, status.Errorf(status.Config, "read %q: %w", name, err)
+		return status.Errorf(status.Config, "read %q: %w", i.Name, err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return status.Errorf(status.Config, "read %q: %w", i.Name, err)
+	case !info.Mode().IsRegular():
+		return status.Errorf(status.Config, "%q is not a regular file", i.Name)
+	case info.Mode().Perm()&0o002 != 0:
+		return status.Errorf(status.Config, "%q may be written to by everybody: chmod o-w it", i.Name)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxInstructions+1))
 	if err != nil {
-		return nil, status.Errorf(status.Config, "read %q: %w", name, err)
+		return status.Errorf(status.Config, "read %q: %w", i.Name, err)
 	}
 	if len(text) > maxInstructions {
-		return nil, status.Errorf(status.Config, "%q is longer than %d bytes", name, maxInstructions)
+		return status.Errorf(status.Config, "%q is longer than %d bytes", i.Name, maxInstructions)
 	}
-	return parseInstructions(name, string(text))
+	i.Text, i.Exec = string(text), info.Mode().Perm()&0o100 != 0
+	return nil
 }
 
-// parseInstructions reads the text of a .qmail file; name is for the error.
-func parseInstructions(name, text string) ([]string, error) {
-	if text == "" {
-		return []string{defaultMaildir}, nil
+// catchAllUser is the mailbox that a domain's .qmail-default names by the one line ./USER/Maildir/, "" when it says
+// something else.
+func catchAllUser(text string) string {
+	user, ok := strings.CutSuffix(strings.TrimRight(text, " \t\r\n"), "/Maildir/")
+	if !ok || !strings.HasPrefix(user, "./") {
+		return ""
 	}
-	var dirs []string
-	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimRight(line, " \t\r")
-		switch {
-		case line == "" && i == 0:
-			return nil, status.Errorf(status.Config, "%q: the first line is blank", name)
-		case line == "" || line[0] == '#':
-			continue
-		}
-		dir := path.Clean(line)
-		if !strings.HasPrefix(line, "./") || !strings.HasSuffix(line, "/") || dir == "." || dir == ".." ||
-			strings.HasPrefix(dir, "../") || strings.ContainsRune(line, 0) {
-			return nil, status.Errorf(status.Config,
-				"%q line %d: instruction %q: only Maildirs (./NAME/) are supported by this version", name, i+1, status.Escape(line, 80))
-		}
-		dirs = append(dirs, dir)
+	if user = path.Clean(user); strings.ContainsAny(user, "/\n") {
+		return ""
 	}
-	return dirs, nil
+	return user
 }

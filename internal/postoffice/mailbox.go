@@ -17,10 +17,11 @@ import (
 type Mailbox struct {
 	Address envelope.Address // the mailbox itself, USER@DOMAIN, after all aliases
 	Ext     string           // what stood behind '+' or '-', or the whole local part for a catch-all
+	Private bool             // not of an office: its instructions may name files anywhere
 
 	to   envelope.Address // the address looked for, folded, aliases followed
-	sep  byte             // '+', '-', '*' for a catch-all, 0 for none
-	path string           // DOMAIN/USER below the office
+	sep  byte             // '+', '-', '*' for a catch-all, '@' for one that is the domain's own, 0 for none
+	path string           // DOMAIN/USER below the office, or DOMAIN
 	dir  string           // the office's own path
 	root *os.Root
 }
@@ -134,10 +135,11 @@ func (o *Office) user(domain, name string) (string, error) {
 	return path, nil
 }
 
-// catchAll is the mailbox that the domain's .qmail-default names: it is a link to the mailbox, or its
-// only instruction is ./USER/Maildir/. fs.ErrNotExist when there is no such file.
+// catchAll is who gets what nobody else does by the domain's .qmail-default. A link to a mailbox and the one line
+// ./USER/Maildir/ name that mailbox; any other text makes the domain's directory itself a mailbox for the local part, whose
+// instructions the file is. fs.ErrNotExist when there is no such file.
 func (o *Office) catchAll(domain, local string) (*Mailbox, error) {
-	file := domain + "/.qmail-default"
+	file := domain + "/" + catchAllFile
 	path, err := resolve(o.root, file)
 	if err != nil {
 		return nil, err
@@ -148,20 +150,18 @@ func (o *Office) catchAll(domain, local string) (*Mailbox, error) {
 	}
 	user := ""
 	if info.IsDir() {
-		d, u, _ := strings.Cut(path, "/")
-		domain, user = d, u
+		domain, user, _ = strings.Cut(path, "/")
 	} else {
-		dirs, err := readInstructions(o.root, path)
-		if err != nil {
+		found := Instructions{Name: file}
+		if err := found.read(o.root, path); err != nil {
 			return nil, err
 		}
-		if len(dirs) == 1 {
-			user = strings.TrimSuffix(dirs[0], "/Maildir")
+		if user = catchAllUser(found.Text); user == "" {
+			return o.openDomain(domain, local)
 		}
 	}
 	if name, ok := fold(user); !ok || name != user {
-		return nil, status.Errorf(status.Config,
-			"catch-all %q: only a link to a mailbox or the one line ./USER/Maildir/ is supported by this version", file)
+		return nil, status.Errorf(status.Config, "catch-all %q: %q cannot be a mailbox", file, user)
 	}
 	target, err := o.user(domain, user)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -171,6 +171,16 @@ func (o *Office) catchAll(domain, local string) (*Mailbox, error) {
 		return nil, err
 	}
 	return o.open(target, '*', local)
+}
+
+// openDomain makes the Mailbox of a catch-all that has instructions of its own.
+func (o *Office) openDomain(domain, local string) (*Mailbox, error) {
+	root, err := o.root.OpenRoot(domain)
+	if err != nil {
+		return nil, status.Errorf(status.Config, "open domain %q: %w", domain, err)
+	}
+	a := envelope.Address{Local: local, Domain: domain}
+	return &Mailbox{Address: a, Ext: local, sep: '@', to: a, path: domain, dir: o.root.Name(), root: root}, nil
 }
 
 // open makes the Mailbox for a resolved path.
@@ -192,11 +202,31 @@ func (o *Office) open(path string, sep byte, ext string) (*Mailbox, error) {
 	return m, nil
 }
 
+// OpenHome makes a Mailbox of the home directory dir of somebody who has no office, for mail to a. What stands behind a '+' or
+// '-' of the local part chooses instructions as in an office.
+func OpenHome(dir string, a envelope.Address) (*Mailbox, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, status.Errorf(status.Config, "open home: %w", err)
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return nil, status.Errorf(status.Config, "open home: %w", err)
+	}
+	m := &Mailbox{Address: a, Private: true, to: a, path: ".", dir: dir, root: root}
+	if i := strings.IndexAny(a.Local, "+-"); i > 0 {
+		m.Address.Local, m.Ext, m.sep = a.Local[:i], strings.ToLower(a.Local[i+1:]), '+'
+	}
+	return m, nil
+}
+
 // DeliveredTo is the address a delivery is for, folded, with its extension, for the Delivered-To field.
 func (m *Mailbox) DeliveredTo() envelope.Address { return m.to }
 
 // Home is the mailbox's directory; it stays the Mailbox's.
 func (m *Mailbox) Home() *os.Root { return m.root }
+
+// Path is the path of Home.
+func (m *Mailbox) Path() string { return filepath.Join(m.dir, filepath.FromSlash(m.path)) }
 
 // Close gives the directory back; Maildirs that were opened stay open.
 func (m *Mailbox) Close() error { return m.root.Close() }
@@ -204,11 +234,11 @@ func (m *Mailbox) Close() error { return m.root.Close() }
 // Maildir opens the mailbox's Maildir, made when missing. The caller closes it.
 func (m *Mailbox) Maildir() (*maildir.Dir, error) { return m.OpenMaildir(defaultMaildir) }
 
-// OpenMaildir opens a Maildir that Maildirs named, made when missing. The caller closes it.
+// OpenMaildir opens a Maildir below Home, made when missing. The caller closes it.
 func (m *Mailbox) OpenMaildir(name string) (*maildir.Dir, error) {
 	d, err := maildir.Create(m.root, name)
 	if err != nil {
 		return nil, status.Of(fmt.Errorf("mailbox %s: %w", m.Address, err))
 	}
-	return d.Named(filepath.Join(m.dir, filepath.FromSlash(m.path), name)), nil
+	return d.Named(filepath.Join(m.Path(), name)), nil
 }

@@ -1,0 +1,171 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/message"
+	"pennypost/internal/postoffice"
+	"pennypost/internal/status"
+)
+
+// An Explained is what a delivery to one recipient would come to: a plan, or why there is none.
+type Explained struct {
+	Recipient envelope.Address
+	Plan      *Plan
+	Err       error
+}
+
+// Explain is what Deliver with the same arguments would set out to do, for each recipient. Nothing is made or run.
+func Explain(ctx context.Context, find func(envelope.Address) (*postoffice.Mailbox, error), m *message.Message, e *envelope.Envelope, opt Options) ([]Explained, error) {
+	j, err := newJob(ctx, m, e, opt)
+	if err != nil {
+		return nil, err
+	}
+	var all []Explained
+	for _, r := range e.Recipients {
+		p, err := j.plan(find, r)
+		if err != nil {
+			all = append(all, Explained{r, nil, failed(r, err)})
+			continue
+		}
+		all = append(all, Explained{r, p, p.check(opt)})
+		p.close()
+	}
+	return all, nil
+}
+
+// ExplainTargets is Explain for ToTargets.
+func ExplainTargets(ctx context.Context, targets []Target, m *message.Message, e *envelope.Envelope, opt Options) (Explained, error) {
+	j, err := newJob(ctx, m, e, opt)
+	if err != nil {
+		return Explained{}, err
+	}
+	p, err := j.byHand(targets)
+	if err != nil {
+		return Explained{Err: err}, nil
+	}
+	return Explained{p.Recipient, p, p.check(opt)}, nil
+}
+
+// check finds the mistakes that show before anything is done.
+func (p *Plan) check(opt Options) error {
+	for _, i := range p.Steps {
+		switch {
+		case i.Kind == Forward && opt.Forward == nil:
+			return p.failed(i, noQueue(i.Arg))
+		case i.Kind == Command && p.box != nil:
+			if _, err := ownerOf(p.box.Home()); err != nil {
+				return p.failed(i, err)
+			}
+		case (i.Kind == Maildir || i.Kind == Mbox) && strings.HasPrefix(i.Arg, "/") && !p.free():
+			return p.failed(i, errLeaves)
+		}
+	}
+	return nil
+}
+
+// A Step is an instruction of a plan with all that follows from it, in the words of deliver(1).
+type Step struct {
+	Recipient string   `json:"recipient"`
+	Kind      Kind     `json:"kind"`
+	Place     string   `json:"place"` // path, command or address
+	Source    string   `json:"source,omitempty"`
+	Line      int      `json:"line,omitempty"`
+	Folder    string   `json:"folder,omitempty"`
+	Flags     string   `json:"flags,omitempty"`
+	Keywords  []string `json:"keywords,omitempty"`
+	Sender    string   `json:"sender,omitempty"` // of a forward
+	Words     string   `json:"words"`
+}
+
+// List is the plan step by step.
+func (p *Plan) List() []Step {
+	var list []Step
+	for _, i := range p.Steps {
+		s := Step{Recipient: p.To.String(), Kind: i.Kind, Place: i.Arg, Source: p.Source, Line: i.Line, Folder: i.Folder,
+			Flags: i.Flags, Keywords: i.Keywords}
+		switch i.Kind {
+		case Maildir, Mbox:
+			s.Place = p.place(i)
+		case Forward:
+			if a, err := envelope.Parse(i.Arg); err == nil {
+				s.Sender = p.senderTo(a).Path()
+			}
+		}
+		s.Words = s.words(p)
+		list = append(list, s)
+	}
+	return list
+}
+
+// words say what the step does.
+func (s Step) words(p *Plan) string {
+	switch s.Kind {
+	case Maildir:
+		text := fmt.Sprintf("a copy into the Maildir %q", s.Place)
+		if s.Flags != "" {
+			text += ", with the flags " + s.Flags
+		}
+		if len(s.Keywords) > 0 {
+			text += ", with the keywords " + strings.Join(s.Keywords, " ")
+		}
+		return text
+	case Mbox:
+		return fmt.Sprintf("a copy at the end of the mbox %q", s.Place)
+	case Command:
+		return fmt.Sprintf("run %q in %q; what follows is left out if it exits 99, and nothing is delivered if it fails", s.Place, p.Home)
+	}
+	return fmt.Sprintf("forward to <%s> through the queue, bounces to %s", s.Place, s.Sender)
+}
+
+// Words are the plan in sentences, a line each.
+func (e Explained) Words() []string {
+	var out []string
+	if p := e.Plan; p != nil {
+		head := e.Recipient.Path()
+		switch {
+		case p.Home == "":
+			head = "by hand"
+		case !p.To.Equal(e.Recipient):
+			head += " is delivered to as " + p.To.Path()
+		}
+		if p.Home != "" {
+			head += fmt.Sprintf(", home %q", p.Home)
+		}
+		out = append(out, head, p.reason())
+		for _, s := range p.List() {
+			line := "  " + s.Words
+			if s.Line > 0 {
+				line = fmt.Sprintf("  line %d: %s", s.Line, s.Words)
+			}
+			out = append(out, line)
+		}
+	}
+	if e.Err != nil {
+		out = append(out, "it fails: "+status.Of(e.Err).Line())
+	}
+	for i := range out {
+		out[i] = status.Escape(out[i], status.MaxText)
+	}
+	return out
+}
+
+// reason says why the steps are these.
+func (p *Plan) reason() string {
+	switch {
+	case p.Source == "":
+		return "there is no .qmail and no .forward, so:"
+	case p.file.Name != "" && p.file.Text == "":
+		return p.Source + " is empty, so as without it:"
+	case len(p.Steps) == 0:
+		return p.Source + " asks for nothing: the message is thrown away"
+	}
+	return "by " + p.Source + ":"
+}
+
+func noQueue(to string) error {
+	return status.Errorf(status.Config, "no queue is named that could forward to <%s>", to)
+}
