@@ -38,7 +38,7 @@ func lines(ctx context.Context, in io.Reader) iter.Seq2[string, error] {
 		text string
 		err  error
 	}
-	read := make(chan line)
+	read := make(chan line, 64)
 	go func() {
 		defer close(read)
 		s := bufio.NewScanner(in)
@@ -78,17 +78,20 @@ func (q *query) run(ctx context.Context, domains iter.Seq2[string, error]) error
 		inputErr = q.feed(running, domains, queue)
 	}()
 	defer q.progress.done()
-	for j := range queue {
-		select {
-		case <-j.done:
-		case <-ctx.Done():
+	for {
+		j, err := q.next(ctx, queue)
+		if err != nil {
+			return err
 		}
-		if ctx.Err() != nil {
+		if j == nil || ctx.Err() != nil {
 			break
 		}
 		if err := q.tell(j.answer); err != nil {
 			return err
 		}
+	}
+	if err := q.flush(); err != nil {
+		return err
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -101,10 +104,39 @@ func (q *query) run(ctx context.Context, domains iter.Seq2[string, error]) error
 	return nil
 }
 
+// next waits for the next job to be done; nil after the last, or at the end of
+// ctx. Nothing stays unprinted during a wait.
+func (q *query) next(ctx context.Context, queue <-chan *job) (j *job, err error) {
+	select {
+	case j = <-queue:
+	default:
+		if err := q.flush(); err != nil {
+			return nil, err
+		}
+		j = <-queue
+	}
+	if j == nil {
+		return nil, nil
+	}
+	select {
+	case <-j.done:
+		return j, nil
+	default:
+	}
+	if err := q.flush(); err != nil {
+		return nil, err
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+	}
+	return j, nil
+}
+
 // feed starts a job for each domain and puts it into queue: at once, so that the
 // order stays, or when it is done.
 func (q *query) feed(ctx context.Context, domains iter.Seq2[string, error], queue chan<- *job) error {
-	slots := make(chan struct{}, q.jobs)
+	todo := make(chan *job, q.jobs)
 	put := func(j *job) {
 		select {
 		case queue <- j:
@@ -113,43 +145,64 @@ func (q *query) feed(ctx context.Context, domains iter.Seq2[string, error], queu
 	}
 	var working sync.WaitGroup
 	defer working.Wait()
+	defer close(todo)
+	workers := 0
 	for arg, err := range domains {
 		if err != nil {
 			return err
-		}
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil
 		}
 		j := &job{arg: arg, done: make(chan struct{})}
 		if !q.unordered {
 			put(j)
 		}
-		working.Go(func() {
-			defer func() { <-slots }()
-			j.answer = q.one(ctx, j.arg)
-			close(j.done)
-			if q.unordered {
-				put(j)
-			}
-		})
+		if workers < q.jobs {
+			workers++
+			working.Go(func() { q.work(ctx, todo, put) })
+		}
+		select {
+		case todo <- j:
+		case <-ctx.Done():
+			return nil
+		}
 	}
 	return nil
 }
 
+// work does one job after the other.
+func (q *query) work(ctx context.Context, todo <-chan *job, put func(*job)) {
+	for j := range todo {
+		j.answer = q.one(ctx, j.arg)
+		close(j.done)
+		if q.unordered {
+			put(j)
+		}
+	}
+}
+
 // tell prints an answer, each stream in one write, so that a reader never sees
-// half a domain.
+// half a domain. What goes to the output may stay in the buffer for now.
 func (q *query) tell(a *answer) error {
 	q.worst = max(q.worst, a.status)
 	q.progress.step(a.talk.Len() > 0)
 	if a.talk.Len() > 0 {
+		if err := q.flush(); err != nil {
+			return err
+		}
 		_, _ = io.WriteString(q.talk, a.talk.String()) // there is nowhere else to complain
 	}
-	if a.out.Len() == 0 {
+	if q.pending.WriteString(a.out.String()); q.pending.Len() >= outBuffer {
+		return q.flush()
+	}
+	return nil
+}
+
+// flush prints what is pending.
+func (q *query) flush() error {
+	if q.pending.Len() == 0 {
 		return nil
 	}
-	if _, err := io.WriteString(q.out, a.out.String()); err != nil {
+	defer q.pending.Reset()
+	if _, err := q.out.Write(q.pending.Bytes()); err != nil {
 		return fmt.Errorf("write result: %w", err)
 	}
 	return nil

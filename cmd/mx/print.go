@@ -26,14 +26,16 @@ func (q *query) print(out io.Writer, domain string, p *route.Plan) {
 	case q.long:
 		q.printLong(out, domain, p)
 	default:
-		for _, t := range p.Usable() {
-			io.WriteString(out, q.line(domain, t))
+		for i := range p.Targets {
+			if t := &p.Targets[i]; t.TLS != route.Refused {
+				io.WriteString(out, q.line(domain, t))
+			}
 		}
 	}
 }
 
 // line is "PREFERENCE HOST." and what the flags add to it.
-func (q *query) line(domain string, t route.Target) string {
+func (q *query) line(domain string, t *route.Target) string {
 	var b strings.Builder
 	if q.prefix {
 		b.WriteString(status.Escape(domain, maxLine) + "\t")
@@ -48,7 +50,7 @@ func (q *query) line(domain string, t route.Target) string {
 }
 
 // hostOf is a host as the DNS writes it, with the port if that is not 25.
-func hostOf(t route.Target) string {
+func hostOf(t *route.Target) string {
 	s := t.Host
 	if !(envelope.Address{Domain: s}).IsLiteral() {
 		s += "."
@@ -63,7 +65,8 @@ func hostOf(t route.Target) string {
 // host without any.
 func (q *query) printLong(out io.Writer, domain string, p *route.Plan) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	for _, t := range p.Targets {
+	for i := range p.Targets {
+		t := &p.Targets[i]
 		flags := make([]string, len(t.Flags))
 		for i, f := range t.Flags {
 			flags[i] = string(f)

@@ -245,7 +245,7 @@ func fitting(b []byte, q *dns.Msg) (*dns.Msg, error) {
 		return nil, errStray
 	}
 	got, want := m.Question[0], q.Question[0]
-	if dns.CanonicalName(got.Name) != dns.CanonicalName(want.Name) || got.Qtype != want.Qtype || got.Qclass != want.Qclass {
+	if !strings.EqualFold(got.Name, want.Name) || got.Qtype != want.Qtype || got.Qclass != want.Qclass {
 		return nil, errStray
 	}
 	if err != nil && !m.Truncated {

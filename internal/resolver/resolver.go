@@ -127,8 +127,16 @@ func (r *Resolver) MX(ctx context.Context, name string) (Answer[MX], error) {
 		if !ok || mx.Mx == "" {
 			return MX{}, false
 		}
-		return MX{mx.Preference, dns.CanonicalName(mx.Mx)}, true
+		return MX{mx.Preference, canonical(mx.Mx)}, true
 	})
+}
+
+// canonical is dns.CanonicalName, quick for names that are so already.
+func canonical(name string) string {
+	if strings.HasSuffix(name, ".") && plainName(name) {
+		return name
+	}
+	return dns.CanonicalName(name)
 }
 
 // TXT returns the texts of name. The strings of one record are joined without
@@ -189,25 +197,21 @@ func (r *Resolver) CNAME(ctx context.Context, name string) (Answer[string], erro
 // enough that one of two questions was answered. When neither was, the error
 // is the one that leaves most hope: trouble before NoData before NXDomain.
 func (r *Resolver) Addresses(ctx context.Context, name string, want4, want6 bool) (Answer[netip.Addr], error) {
-	var (
-		a4, a6     Answer[netip.Addr]
-		err4, err6 error
-		wg         sync.WaitGroup
-	)
-	if want4 {
-		wg.Go(func() { a4, err4 = lookup(ctx, r, name, dns.TypeA, address) })
-	}
-	if want6 {
-		wg.Go(func() { a6, err6 = lookup(ctx, r, name, dns.TypeAAAA, address) })
-	}
-	wg.Wait()
 	switch {
 	case want4 && want6:
+		var (
+			a6   Answer[netip.Addr]
+			err6 error
+			wg   sync.WaitGroup
+		)
+		wg.Go(func() { a6, err6 = lookup(ctx, r, name, dns.TypeAAAA, address) })
+		a4, err4 := lookup(ctx, r, name, dns.TypeA, address)
+		wg.Wait()
 		return bothFamilies(a4, err4, a6, err6)
 	case want6:
-		return a6, err6
+		return lookup(ctx, r, name, dns.TypeAAAA, address)
 	case want4:
-		return a4, err4
+		return lookup(ctx, r, name, dns.TypeA, address)
 	}
 	return Answer[netip.Addr]{}, &Error{Kind: NoData, Name: name, Type: "A"}
 }

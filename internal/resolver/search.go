@@ -137,7 +137,7 @@ func recordsAt(rrs []dns.RR, name string, qtype uint16) []dns.RR {
 	var out []dns.RR
 	for _, rr := range rrs {
 		h := rr.Header()
-		if h.Rrtype != qtype || h.Class != dns.ClassINET || dns.CanonicalName(h.Name) != name {
+		if h.Rrtype != qtype || h.Class != dns.ClassINET || h.Name != name && dns.CanonicalName(h.Name) != name {
 			continue
 		}
 		if c, ok := rr.(*dns.CNAME); qtype == dns.TypeCNAME && (!ok || c.Target == "") {
@@ -157,9 +157,32 @@ func startOfAuthority(m *dns.Msg) *dns.SOA {
 	return nil
 }
 
+// plainName tells that a name is in that form but for the final dot, as almost
+// all are.
+func plainName(name string) bool {
+	label := 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_':
+			label++
+		case c == '.' && label > 0:
+			label = 0
+		default:
+			return false
+		}
+		if label > 63 {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 253
+}
+
 // wireName brings a name into the one form used for comparing: as it comes
 // back from a server, lower case, with the final dot.
 func wireName(name string) (string, error) {
+	if plainName(name) {
+		return dns.Fqdn(name), nil
+	}
 	if name == "" {
 		return "", errors.New("empty name")
 	}

@@ -27,12 +27,27 @@ type upstream struct {
 	mu        sync.Mutex
 	datagrams []*socket
 
-	connecting chan struct{} // holds one token: whoever has it may use stream
+	opening    turn // to add to datagrams
+	connecting turn // to use stream
 	stream     *socket
 }
 
+// turn is a lock that can be waited for with a context.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (t turn) give() { <-t }
+
 func newUpstream(addr string) *upstream {
-	return &upstream{addr: addr, connecting: make(chan struct{}, 1)}
+	return &upstream{addr: addr, opening: make(turn, 1), connecting: make(turn, 1)}
 }
 
 // ask puts q to the server by UDP, and by TCP if the answer does not fit. The
@@ -62,6 +77,13 @@ func (u *upstream) byDatagram(ctx context.Context, q *dns.Msg, timeout time.Dura
 // there are have enough.
 func (u *upstream) datagramSocket(ctx context.Context) (*socket, error) {
 	if s := u.leastBusy(); s != nil {
+		return s, nil
+	}
+	if err := u.opening.take(ctx); err != nil {
+		return nil, err
+	}
+	defer u.opening.give()
+	if s := u.leastBusy(); s != nil { // another one's
 		return s, nil
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "udp", u.addr)
@@ -120,12 +142,10 @@ func (u *upstream) byStream(ctx context.Context, q *dns.Msg, timeout time.Durati
 }
 
 func (u *upstream) streamSocket(ctx context.Context, timeout time.Duration) (s *socket, fresh bool, err error) {
-	select {
-	case u.connecting <- struct{}{}:
-		defer func() { <-u.connecting }()
-	case <-ctx.Done():
-		return nil, false, ctx.Err()
+	if err := u.connecting.take(ctx); err != nil {
+		return nil, false, err
 	}
+	defer u.connecting.give()
 	if u.stream != nil {
 		if _, ok := u.stream.load(); ok {
 			return u.stream, false, nil

@@ -180,7 +180,7 @@ _smtp._tls.two.example. TXT "v=TLSRPTv1; rua=mailto:tls@two.example"
 		{"not for a host", "[a.two.example]", policy(ModeEnforce, "mx.example"), "a.two.example opportunistic"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := Find(context.Background(), r, tt.domain, Options{Policy: true, STS: tt.source})
+			p, err := Find(context.Background(), r, tt.domain, Options{Policy: true, Explain: true, STS: tt.source})
 			if got := showDemands(p, err); got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}

@@ -74,9 +74,24 @@ func (l *lookup) exchangers(ctx context.Context, records []resolver.MX) error {
 	}
 	l.Targets = l.ordered(records)
 	l.say("%s has %d mail exchanger(s)%s", l.Expanded, len(l.Targets), vouched(l.Authentic))
+	l.all(ctx)
+	for _, t := range l.Targets {
+		if t.TLS == Refused && l.options.Skipped != nil {
+			l.options.Skipped(t.Host, t.Err)
+		}
+	}
+	return nil
+}
+
+// all looks at several hosts at a time.
+func (l *lookup) all(ctx context.Context) {
 	slots := make(chan struct{}, parallel)
 	var wg sync.WaitGroup
 	for i := range l.Targets {
+		if l.options.NamesOnly || i == len(l.Targets)-1 { // nothing to wait for, or beside
+			l.host(ctx, &l.Targets[i])
+			continue
+		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -84,12 +99,6 @@ func (l *lookup) exchangers(ctx context.Context, records []resolver.MX) error {
 		})
 	}
 	wg.Wait()
-	for _, t := range l.Targets {
-		if t.TLS == Refused && l.options.Skipped != nil {
-			l.options.Skipped(t.Host, t.Err)
-		}
-	}
-	return nil
 }
 
 func vouched(authentic bool) string {
@@ -132,12 +141,16 @@ func (l *lookup) ordered(records []resolver.MX) []Target {
 // host finds out all about one host but what MTA-STS says.
 func (l *lookup) host(ctx context.Context, t *Target) {
 	t.TLS, t.Why = Opportunistic, "no policy asks for more"
-	if _, err := netip.ParseAddr(t.Host); err == nil {
+	if isAddress(t.Host) {
 		t.flag(FlagLiteral)
 		t.refuse(&resolver.Error{Kind: resolver.BadName, Name: t.Host, Type: "A", Err: errors.New("an address, not a name")})
 		return
 	}
-	found, err := l.resolver.Addresses(ctx, t.Host, !l.options.Only6, !l.options.Only4)
+	if l.options.NamesOnly && !t.Implicit {
+		l.remark(t)
+		return
+	}
+	found, err := l.addresses(ctx, t.Host)
 	if len(found.Chain) > 0 && !t.Implicit && l.Expanded != "" {
 		t.flag(FlagCNAME)
 	}
@@ -154,6 +167,25 @@ func (l *lookup) host(ctx context.Context, t *Target) {
 	if l.options.Policy {
 		l.dane(ctx, t, found)
 	}
+}
+
+// isAddress tells an IP address from a name, which almost never ends in a digit.
+func isAddress(host string) bool {
+	if last := host[max(0, len(host)-1):]; last < "0" || last > "9" && !strings.Contains(host, ":") {
+		return false
+	}
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+func (l *lookup) addresses(ctx context.Context, host string) (resolver.Answer[netip.Addr], error) {
+	both := !l.options.Only4 && !l.options.Only6
+	if l.options.SomeAddress && both {
+		if found, err := l.resolver.Addresses(ctx, host, true, false); err == nil {
+			return found, nil
+		}
+	}
+	return l.resolver.Addresses(ctx, host, !l.options.Only6, !l.options.Only4)
 }
 
 // remark flags what the name and the addresses of a target are.

@@ -5,7 +5,8 @@
 // order, a domain without MX is its own exchanger), of RFC 7505 (a null MX takes
 // no mail), the ways to name a host directly, the order of addresses (RFC 6724),
 // and what TLS a host has to offer by DANE (RFC 7672) and MTA-STS (RFC 8461). It
-// guarantees that every target that may be tried has at least one address, and
+// guarantees that every target that may be tried has at least one address (but
+// see Options.NamesOnly), and
 // that "there is no way" is said only when the DNS said so: all doubt is
 // temporary.
 package route
@@ -90,11 +91,19 @@ type Options struct {
 	// Only4 and Only6 leave out the addresses of the other family, and hosts
 	// that then have none.
 	Only4, Only6 bool
+	// NamesOnly takes exchangers as the MX records name them, without asking for
+	// their addresses. It does not go with Policy.
+	NamesOnly bool
+	// SomeAddress is enough: if a host has an IPv4 address, its IPv6 addresses
+	// are not asked for.
+	SomeAddress bool
 	// Seed makes the order of equal preferences repeatable; 0 draws one.
 	Seed uint64
 	// Skipped, if set, is told of each exchanger that has no address, or whose
 	// addresses or TLSA records could not be found out.
 	Skipped func(host string, err error)
+	// Explain fills in Plan.Reasons.
+	Explain bool
 	// Policy asks for DANE, for MTA-STS if STS is set, and for the domain's
 	// wish for reports (RFC 8460).
 	Policy bool
@@ -126,8 +135,11 @@ type Plan struct {
 	STSErr error
 	// Report is where the domain wants reports about TLS, nil for nowhere.
 	Report *Report
-	// Reasons are how it came to this, one sentence each.
+	// Reasons are how it came to this, one sentence each, if Options.Explain is
+	// set.
 	Reasons []string
+
+	explain bool
 }
 
 // Usable are the targets that may be tried, best first.
@@ -136,6 +148,9 @@ func (p *Plan) Usable() []Target {
 }
 
 func (p *Plan) say(format string, a ...any) {
+	if !p.explain {
+		return
+	}
 	p.Reasons = append(p.Reasons, fmt.Sprintf(format, a...)+".")
 }
 
@@ -161,7 +176,7 @@ func Lookup(ctx context.Context, r *resolver.Resolver, domain string, o Options)
 // ErrOwn. Temporary: DNS trouble (451 4.4.3), and that policy refuses all hosts
 // (451 4.7.5), with ErrPolicy.
 func Find(ctx context.Context, r *resolver.Resolver, domain string, o Options) (*Plan, error) {
-	p := &Plan{Domain: shown(domain)}
+	p := &Plan{Domain: shown(domain), explain: o.Explain}
 	d, err := parse(domain)
 	if err != nil {
 		return p, status.Errorf(status.NoHost, "%s: not a domain: %w", p.Domain, err)
@@ -176,7 +191,9 @@ func Find(ctx context.Context, r *resolver.Resolver, domain string, o Options) (
 		l.mtaSTS(ctx)
 		l.reports(ctx)
 	}
-	l.conclude()
+	if o.Explain {
+		l.conclude()
+	}
 	return p, l.verdict()
 }
 
