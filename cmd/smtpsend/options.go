@@ -13,7 +13,7 @@ import (
 
 // newSender checks the flags against each other and makes of them what sending needs.
 func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, error) {
-	s := &sender{command: o.pipe, port: o.port, stderr: cmd.ErrOrStderr()}
+	s := &sender{command: o.pipe, stderr: cmd.ErrOrStderr()}
 	if err := o.check(); err != nil {
 		return nil, err
 	}
@@ -24,7 +24,7 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if o.verbose {
 		s.smtp.Transcript = smtp.NewTranscript(s.stderr, smtp.ClientRole)
 	}
-	if o.pipe == "" && (o.server == "" || o.resolverSet) {
+	if o.pipe == "" && o.routes == "" && (o.server == "" || o.resolverSet) {
 		r, err := o.resolver()
 		if err != nil {
 			return nil, err
@@ -44,13 +44,21 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if err := o.network.apply(&s.smtp); err != nil {
 		return nil, err
 	}
-	if !o.login.wanted() {
-		return s, nil
+	if o.login.wanted() {
+		var err error
+		if s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr); err != nil {
+			return nil, err
+		}
+		s.smtp.ClearAuth = o.login.clear
 	}
-	var err error
-	s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr)
-	s.smtp.ClearAuth = o.login.clear
-	return s, err
+	return s, s.route(o, cmd.InOrStdin())
+}
+
+// done gives back what the sender holds open.
+func (s *sender) done() {
+	for _, f := range s.close {
+		f()
+	}
 }
 
 // check refuses flags that would have no effect.
@@ -58,8 +66,14 @@ func (o *options) check() error {
 	switch {
 	case o.server != "" && o.pipe != "":
 		return cli.Usagef("--server and --pipe do not go together")
-	case o.portSet && (o.server != "" || o.pipe != ""):
+	case o.routes != "" && (o.server != "" || o.pipe != ""):
+		return cli.Usagef("--routes goes neither with --server nor with --pipe")
+	case o.routes == "-" && o.message == "":
+		return cli.Usagef("--routes - reads standard input: name the message by --message FILE")
+	case o.portSet && (o.server != "" || o.pipe != "" || o.routes != ""):
 		return cli.Usagef("--port is for mail exchangers")
+	case o.stsCache != "" && (o.server != "" || o.pipe != "" || o.routes != ""):
+		return cli.Usagef("--sts-cache is for mail exchangers")
 	case o.port < 1 || o.port > 65535:
 		return cli.Usagef("--port %d: want 1 to 65535", o.port)
 	case o.timeout <= 0:

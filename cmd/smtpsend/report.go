@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"pennypost/internal/relay"
 	"pennypost/internal/status"
 )
 
@@ -19,17 +20,17 @@ func (s *sender) report(w io.Writer) {
 		if r.Err != nil {
 			letter = map[status.Class]string{status.Temporary: "Z", status.Permanent: "D"}[r.Err.Class]
 		}
-		host := r.host
+		host := r.Host
 		if host == "" {
 			host = "-"
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", letter,
-			status.Escape(s.envelope.Recipients[i].String(), maxAddress), status.Escape(host, maxAddress), r.said())
+			status.Escape(s.envelope.Recipients[i].String(), maxAddress), status.Escape(host, maxAddress), said(r))
 	}
 }
 
 // said is the server's reply as it was, or why there is none.
-func (r result) said() string {
+func said(r relay.Outcome) string {
 	if r.Reply.Code != 0 {
 		return status.Escape(r.Reply.String(), maxReply)
 	}
@@ -59,7 +60,7 @@ func (s *sender) verdict() error {
 	e := *worst
 	e.Exit = exit
 	e.Text = fmt.Sprintf("%s: %s", s.envelope.Recipients[first], worst.Text)
-	if host := s.results[first].host; host != "" {
+	if host := s.results[first].Host; host != "" {
 		e.Text = fmt.Sprintf("%s: %s: %s", s.envelope.Recipients[first], host, worst.Text)
 	}
 	if failed > 1 || len(s.results) > 1 {

@@ -6,154 +6,110 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
+	"os"
 
+	"pennypost/internal/cli"
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
+	"pennypost/internal/relay"
 	"pennypost/internal/resolver"
 	"pennypost/internal/route"
+	"pennypost/internal/route/sts"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
 
-// sender sends one message. Exactly one way is set: endpoint, command, or neither for the mail exchangers.
+// maxRoutes is what is read of a table of routes, in bytes.
+const maxRoutes = 64 << 20
+
+// sender sends messages one way.
 type sender struct {
 	smtp     smtp.Options
 	endpoint *smtp.Endpoint
 	command  string
 	resolver *resolver.Resolver // nil = the system's, for an endpoint
-	port     int
 	stderr   io.Writer
+	router   relay.Router
+	close    []func() error
 
-	message  *message.Message
 	envelope *envelope.Envelope
-	results  []result // one for each recipient
+	results  []relay.Outcome // one for each recipient
 }
 
-// result is what became of a recipient, and at which host.
-type result struct {
-	host string
-	smtp.Outcome
-}
-
-// all are the indices of all recipients.
-func (s *sender) all() []int {
-	all := make([]int, len(s.envelope.Recipients))
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
-func (s *sender) send(ctx context.Context) {
+// route chooses the router: a server, a command, a table of routes, or the mail exchangers.
+func (s *sender) route(o options, stdin io.Reader) (err error) {
 	switch {
 	case s.endpoint != nil:
-		s.attempt(ctx, s.endpoint.Address, s.smtp, s.dialEndpoint, s.all())
+		s.router = relay.Fixed{{Name: s.endpoint.Address, Dial: s.dialEndpoint, Options: s.smtp}}
 	case s.command != "":
-		o := s.smtp
-		o.TLS = smtp.TLSNone // nobody is between us and our child
-		s.attempt(ctx, "pipe", o, s.dialPipe, s.all())
+		s.smtp.TLS = smtp.TLSNone // nobody is between us and our child
+		s.router = relay.Fixed{{Name: "pipe", Dial: s.dialPipe, Options: s.smtp}}
+	case o.routes != "":
+		table := &relay.ByTable{Client: s.smtp}
+		table.Routes, err = readRoutes(o.routes, stdin)
+		s.router = table
 	default:
-		for _, domain := range s.domains() {
-			s.exchangers(ctx, domain.name, domain.recipients)
-		}
+		s.router, err = s.byMX(o)
 	}
+	return err
 }
 
-// group is recipients of one domain.
-type group struct {
-	name       string
-	recipients []int
-}
-
-// domains groups the recipients, in the order in which the domains come first.
-func (s *sender) domains() []*group {
-	var groups []*group
-	known := make(map[string]*group)
-	for i, a := range s.envelope.Recipients {
-		ascii, err := a.ASCII()
-		if err == nil && ascii.Domain == "" {
-			err = status.Errorf(status.NoHost, "an address without a domain has no mail exchanger")
-		}
+// byMX routes as mx(1) tells.
+func (s *sender) byMX(o options) (relay.Router, error) {
+	policies := &sts.Source{Resolver: s.resolver}
+	if o.stsCache != "" {
+		dir, err := os.OpenRoot(o.stsCache)
 		if err != nil {
-			s.fail([]int{i}, "", status.Of(err))
-			continue
+			return nil, cli.Usagef("cache of policies: %w", err)
 		}
-		g := known[ascii.Domain]
-		if g == nil {
-			g = &group{name: ascii.Domain}
-			known[ascii.Domain], groups = g, append(groups, g)
-		}
-		g.recipients = append(g.recipients, i)
+		s.close = append(s.close, dir.Close)
+		policies.Cache = dir
 	}
-	return groups
+	return &relay.ByMX{Resolver: s.resolver, Client: s.smtp, Search: route.Options{
+		Port: o.port, Policy: true, STS: policies, Only4: o.network.four, Only6: o.network.six,
+	}}, nil
 }
 
-// exchangers tries the hosts of a domain in order, every address of each, until no recipient is left that another host
-// might still take (RFC 5321 section 5.1).
-func (s *sender) exchangers(ctx context.Context, domain string, todo []int) {
-	targets, err := route.Lookup(ctx, s.resolver, domain, route.Options{Port: s.port})
-	if err != nil {
-		s.fail(todo, "", status.Of(err))
+// readRoutes reads the table of mx --routes from a file, or standard input.
+func readRoutes(name string, stdin io.Reader) ([]route.Routes, error) {
+	in := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, status.Errorf(status.NoInput, "read the routes: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	limited := &io.LimitedReader{R: in, N: maxRoutes + 1}
+	routes, err := route.ReadRoutes(limited)
+	switch {
+	case limited.N == 0:
+		return nil, status.Errorf(status.Config, "%s: more than %d bytes of routes", name, maxRoutes)
+	case err != nil:
+		return nil, status.Errorf(status.Config, "%s: %w", name, err)
+	case len(routes) == 0:
+		return nil, status.Errorf(status.Config, "%s: no routes in it", name)
+	}
+	return routes, nil
+}
+
+// send sends m and notes what became of each recipient.
+func (s *sender) send(ctx context.Context, m *message.Message) {
+	if err := smtp.Check(m); err != nil {
+		s.results = make([]relay.Outcome, len(s.envelope.Recipients))
+		for i := range s.results {
+			s.results[i].Err = status.Of(err)
+		}
 		return
 	}
-	for _, t := range targets {
-		for _, ip := range t.Addresses {
-			if len(todo) == 0 {
-				return
-			}
-			ap := netip.AddrPortFrom(ip, uint16(t.Port))
-			o := s.smtp
-			o.TLSConfig = o.TLSConfig.Clone()
-			o.TLSConfig.ServerName = strings.Trim(t.Host, "[]")
-			todo = s.attempt(ctx, shown(t, ip), o, o.Network.Dialer("tcp", ap.String()), todo)
-		}
+	o := relay.Options{Router: s.router}
+	if s.smtp.Transcript != nil {
+		o.Parallel = 1 // dialogues one after the other
 	}
-}
-
-// shown is a host as the report names it: mx.example.org[192.0.2.1], with the port when it is not 25.
-func shown(t route.Target, ip netip.Addr) string {
-	name := t.Host
-	if literal := envelope.Literal(ip); name != literal {
-		name += "[" + ip.String() + "]"
-	}
-	if t.Port != route.DefaultPort {
-		name += ":" + strconv.Itoa(t.Port)
-	}
-	return name
-}
-
-// attempt sends to some recipients through one connection and returns those that may be tried elsewhere: not those that
-// were refused for good, and not those whose message may have been taken though the connection was lost.
-func (s *sender) attempt(ctx context.Context, host string, o smtp.Options, dial smtp.Dialer, todo []int) (again []int) {
-	o.Transcript.Remark("%s", host)
-	c, err := smtp.Connect(ctx, dial, o)
-	if err != nil {
-		s.fail(todo, host, status.Of(err))
-		if ctx.Err() != nil {
-			return nil
-		}
-		return todo
-	}
-	for i, got := range c.Send(ctx, s.message, s.envelope.For(todo...)) {
-		s.results[todo[i]] = result{host, got}
-		if got.Err != nil && got.Err.Class == status.Temporary && !got.Unsure && ctx.Err() == nil {
-			again = append(again, todo[i])
-		}
-	}
-	c.Quit(ctx)
-	return again
-}
-
-// fail notes a failure that is not of one recipient. What a server said to a recipient before says more than that the
-// next server could not be reached.
-func (s *sender) fail(list []int, host string, e *status.Error) {
-	for _, i := range list {
-		if s.results[i].Reply.Code/100 != 4 || e.Class != status.Temporary {
-			s.results[i] = result{host, smtp.Outcome{Err: e}}
-		}
-	}
+	r := relay.New(o)
+	s.results = r.Send(ctx, m, s.envelope)
+	r.Close()
 }
 
 // dialEndpoint connects to --server. With --zone or --resolver its name is asked there, else as the system does it.
