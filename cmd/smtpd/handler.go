@@ -25,6 +25,8 @@ type handler struct {
 	command []string // none: deliver into the office in this process
 	maxHops int
 	relay   policy.Networks // clients that may send to other hosts
+
+	relayLocal bool // so may who has no address
 }
 
 func (h *handler) Connect(context.Context, *smtp.Facts) error { return nil }
@@ -51,7 +53,7 @@ func (h *handler) Rcpt(_ context.Context, f *smtp.Facts, r *smtp.Recipient) erro
 		Local:    !errors.Is(err, postoffice.ErrNotLocal),
 		Lookup:   err,
 		User:     f.Envelope.Conn.AuthUser,
-		Named:    h.relay.Contain(f.Envelope.Conn.RemoteIP),
+		Named:    h.relay.Contain(f.Envelope.Conn.RemoteIP) || h.relayLocal && f.Envelope.Conn.RemoteIP == "",
 		MayRelay: len(h.command) > 0,
 	}.Accept()
 }

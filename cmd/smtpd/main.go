@@ -177,7 +177,7 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 	if err != nil {
 		return nil, err
 	}
-	h := &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, relay: o.trust.relay}
+	h := &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, relay: o.trust.relay, relayLocal: o.trust.relayLocal}
 	checks, err := newChecks(o.checks, h, cli.Logger(cmd))
 	if err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ import (
 // trust is what peers may do because somebody named them.
 type trust struct {
 	relay, normalize, xclient policy.Networks
-	relayClient               bool
+	relayClient, relayLocal   bool
 	vrfy                      bool
 }
 
@@ -32,6 +32,7 @@ func (t *trust) add(cmd *cobra.Command) {
 	networks(&t.normalize, "normalize", "take bare LF in messages of peers in `NETWORK` as CRLF; may be given several times")
 	networks(&t.xclient, "xclient-from", "let peers in `NETWORK` say by XCLIENT for whom they speak; may be given several times")
 	f.BoolVar(&t.relayClient, "relayclient", false, "let the peer send to other hosts when RELAYCLIENT is set, as tcpserver does")
+	f.BoolVar(&t.relayLocal, "relay-local", false, "let a caller without an address send to other hosts, as sendmail -bs does")
 	f.BoolVar(&t.vrfy, "vrfy", false, "answer VRFY and EXPN")
 }
 
@@ -39,6 +40,8 @@ func (t *trust) add(cmd *cobra.Command) {
 // the address that tcpserver names: whoever XCLIENT or PROXY puts in its place is somebody else.
 func (t *trust) check(o *serve.Options) error {
 	switch {
+	case t.relayLocal && (len(o.Listen) > 0 || os.Getenv("LISTEN_FDS") != ""):
+		return cli.Usagef("--relay-local is for a caller on standard input, not for --listen or sockets of systemd")
 	case !t.relayClient:
 		return nil
 	case len(o.Listen) > 0:

@@ -48,6 +48,7 @@ func TestRelay(t *testing.T) {
 		{"the flag alone", supervised[:1], []string{"--relayclient"}, "250", "454 4.7.1"},
 		{"RELAYCLIENT without a peer", supervised[1:], []string{"--relayclient"}, "250", "454 4.7.1"},
 		{"both", supervised, []string{"--relayclient"}, "250", "250"},
+		{"local is not who has an address", supervised, []string{"--relay-local"}, "250", "454 4.7.1"},
 		{"another network", supervised[:1], []string{"--relay-from", "198.51.100.0/24"}, "250", "454 4.7.1"},
 		{"its network", supervised[:1], []string{"--relay-from", "198.51.100.0/24", "--relay-from", "192.0.2.0/24"}, "250", "250"},
 		{"submission", supervised, []string{"--relayclient", "--relay-from", "192.0.2.7", "--submission"}, "530 5.7.0", "503"},
@@ -67,6 +68,26 @@ func TestRelay(t *testing.T) {
 				<- 221 ...
 				<- EOF`)
 		})
+	}
+}
+
+// A program on this host may send anywhere with --relay-local, and talk before the banner.
+func TestRelayLocal(t *testing.T) {
+	bin, office := newOffice(t)
+	command, file := store(t)
+	c := mailtest.Child(t, bin, append([]string{"--office", office, "--name", "mx.example.org", "--relay-local"}, command...)...)
+	mailtest.Dialog(t, c, `
+		=> HELO here\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@elsewhere.example>\r\nDATA\r\nSubject: x\r\n\r\ny\r\n.\r\nQUIT\r\n
+		<- 220 ...
+		<- 250 ...
+		<- 250 ...
+		<- 250 ...
+		<- 354 ...
+		<- 250 ...
+		<- 221 ...
+		<- EOF`)
+	if seen, err := os.ReadFile(file); err != nil || !strings.HasSuffix(string(seen), "Subject: x\n\ny\n") {
+		t.Errorf("stored %q, %v", seen, err)
 	}
 }
 
