@@ -1,0 +1,240 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"pennypost/internal/envelope"
+	"pennypost/internal/status"
+)
+
+// State is what is known of a recipient.
+type State string
+
+// The states. Failed is told of, where somebody is to be told, and then Reported.
+const (
+	Waiting   State = "waiting"   // to be tried at Next
+	Delivered State = "delivered" // taken by a server
+	Failed    State = "failed"    // will never be taken
+	Reported  State = "reported"  // failed, and whoever is to be told has been told
+	Dropped   State = "dropped"   // removed by hand
+)
+
+var states = []State{Waiting, Delivered, Failed, Reported, Dropped}
+
+// Open tells whether something is still to be done for the recipient.
+func (s State) Open() bool { return s == Waiting || s == Failed }
+
+// Recipient is one recipient and what became of him.
+type Recipient struct {
+	Address  envelope.Address
+	Notify   string // NOTIFY of RFC 3461, "" = not given
+	ORcpt    string // ORCPT of RFC 3461, "" = not given
+	State    State
+	Attempts int
+	Next     time.Time // when to try again
+	Last     time.Time // of the last attempt; zero = none
+	Host     string    // of the last attempt
+	Reply    string    // its last word, or why there is none: "450 4.2.0 try later"
+	Warned   bool      // the sender was told of the delay
+}
+
+// Entry is a message in the queue, as it stood when it was read.
+type Entry struct {
+	ID         ID
+	Arrived    time.Time
+	Envelope   *envelope.Envelope
+	Recipients []Recipient
+	Size       int64 // bytes of the message
+	Held       bool
+}
+
+// Due is when something is to be done next; ok is false for nothing: held, or all is done.
+func (e *Entry) Due() (due time.Time, ok bool) {
+	for _, r := range e.Recipients {
+		at := r.Next
+		if r.State == Failed {
+			at = e.Arrived // to be told at once
+		}
+		if r.State.Open() && !e.Held && (!ok || at.Before(due)) {
+			due, ok = at, true
+		}
+	}
+	return due, ok
+}
+
+// Done tells whether nothing is left to do for anybody.
+func (e *Entry) Done() bool {
+	for _, r := range e.Recipients {
+		if r.State.Open() {
+			return false
+		}
+	}
+	return true
+}
+
+// maxEnvelope bounds an envelope file in bytes: the variables of mailpipe(7) have their own limits, and records are
+// written together when they become many.
+const (
+	maxEnvelope = 64 << 20
+	form        = "pennypost-queue 1"
+	endOfHead   = "records"
+)
+
+// timeForm is for people and sorts.
+const timeForm = "2006-01-02T15:04:05.000000Z"
+
+// escaper keeps a value on its line and in its field.
+var escaper = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
+var unescaper = strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n", `\r`, "\r", `\0`, "\x00")
+
+// header is what an envelope file starts with: the form, when the message came, and the envelope as variables of
+// mailpipe(7).
+func header(e *envelope.Envelope, now, due time.Time) (string, error) {
+	vars, err := e.Environ(nil)
+	if err != nil {
+		return "", err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\narrived %s\ndue %s\n", form, now.UTC().Format(timeForm), due.UTC().Format(timeForm))
+	for _, kv := range vars {
+		if !strings.HasPrefix(kv, "RECIPIENT=") {
+			b.WriteString(escaper.Replace(kv) + "\n")
+		}
+	}
+	b.WriteString(endOfHead + "\n")
+	if b.Len() > maxEnvelope/2 {
+		return "", status.Errorf(status.Data, "queue: an envelope of %d bytes", b.Len())
+	}
+	return b.String(), nil
+}
+
+var errDamaged = errors.New("damaged")
+
+// parse reads an envelope file.
+func parse(id ID, text string) (*Entry, error) {
+	whole := text[:strings.LastIndexByte(text, '\n')+1] // a torn record is none
+	lines := strings.Split(strings.TrimSuffix(whole, "\n"), "\n")
+	if len(lines) < 4 || lines[0] != form {
+		return nil, fmt.Errorf("%w: it does not start with %q", errDamaged, form)
+	}
+	e := &Entry{ID: id}
+	var due time.Time
+	var err error
+	if e.Arrived, err = parseTime(lines[1], "arrived "); err == nil {
+		due, err = parseTime(lines[2], "due ")
+	}
+	if err != nil {
+		return nil, err
+	}
+	var vars []string
+	rest := lines[3:]
+	for len(rest) > 0 && rest[0] != endOfHead {
+		vars = append(vars, unescaper.Replace(rest[0]))
+		rest = rest[1:]
+	}
+	if len(rest) == 0 {
+		return nil, fmt.Errorf("%w: its head has no end", errDamaged)
+	}
+	if e.Envelope, err = envelope.FromEnviron(vars); err != nil {
+		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	if err := e.setRecipients(due); err != nil {
+		return nil, err
+	}
+	for i, line := range rest[1:] {
+		if err := e.apply(line); err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", errDamaged, i+1, err)
+		}
+	}
+	return e, nil
+}
+
+func (e *Entry) setRecipients(due time.Time) error {
+	if len(e.Envelope.Recipients) == 0 {
+		return fmt.Errorf("%w: no recipient", errDamaged)
+	}
+	for i, a := range e.Envelope.Recipients {
+		r := Recipient{Address: a, State: Waiting, Next: due}
+		if i < len(e.Envelope.Notify) {
+			r.Notify = e.Envelope.Notify[i]
+		}
+		if i < len(e.Envelope.ORcpt) {
+			r.ORcpt = e.Envelope.ORcpt[i]
+		}
+		e.Recipients = append(e.Recipients, r)
+	}
+	return nil
+}
+
+func parseTime(line, prefix string) (time.Time, error) {
+	text, ok := strings.CutPrefix(line, prefix)
+	t, err := time.Parse(timeForm, text)
+	if !ok || err != nil {
+		return t, fmt.Errorf("%w: %q is not %stime", errDamaged, status.Escape(line, 60), prefix)
+	}
+	return t, nil
+}
+
+// record is a recipient's line: number, state, attempts, next and last time, warned, host, reply, separated by tabs.
+func record(n int, r Recipient) string {
+	last, warned := "-", "-"
+	if !r.Last.IsZero() {
+		last = r.Last.UTC().Format(timeForm)
+	}
+	if r.Warned {
+		warned = "warned"
+	}
+	f := []string{"rcpt " + strconv.Itoa(n), string(r.State), strconv.Itoa(r.Attempts), r.Next.UTC().Format(timeForm), last, warned,
+		escaper.Replace(r.Host), escaper.Replace(r.Reply)}
+	return strings.Join(f, "\t") + "\n"
+}
+
+// apply is what a record changes.
+func (e *Entry) apply(line string) error {
+	switch line {
+	case "hold":
+		e.Held = true
+		return nil
+	case "release":
+		e.Held = false
+		return nil
+	}
+	f := strings.Split(line, "\t")
+	number, ok := strings.CutPrefix(f[0], "rcpt ")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || n < 0 || n >= len(e.Recipients) || len(f) != 8 {
+		return fmt.Errorf("%q", status.Escape(line, 80))
+	}
+	r := &e.Recipients[n]
+	state := State(f[1])
+	attempts, err := strconv.Atoi(f[2])
+	if err != nil || !known(state) {
+		return fmt.Errorf("%q", status.Escape(line, 80))
+	}
+	next, err := time.Parse(timeForm, f[3])
+	if err != nil {
+		return err
+	}
+	var last time.Time
+	if f[4] != "-" {
+		if last, err = time.Parse(timeForm, f[4]); err != nil {
+			return err
+		}
+	}
+	r.State, r.Attempts, r.Next, r.Last, r.Warned = state, attempts, next, last, f[5] == "warned"
+	r.Host, r.Reply = unescaper.Replace(f[6]), unescaper.Replace(f[7])
+	return nil
+}
+
+func known(s State) bool {
+	for _, k := range states {
+		if s == k {
+			return true
+		}
+	}
+	return false
+}
