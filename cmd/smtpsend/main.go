@@ -4,6 +4,8 @@ package main
 import (
 	"context"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +17,12 @@ import (
 	"pennypost/internal/status"
 )
 
-func main() { os.Exit(cli.Main(newCommand())) }
+func main() {
+	if name := filepath.Base(os.Args[0]); slices.Contains(sendmailNames, name) {
+		os.Exit(sendmailMain(name, os.Args[1:]))
+	}
+	os.Exit(cli.Main(newCommand()))
+}
 
 // options are the flags.
 type options struct {

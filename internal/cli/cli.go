@@ -67,7 +67,7 @@ func prepare(cmd *cobra.Command) {
 	cmd.SilenceErrors = true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.Version = version()
+	cmd.Version = Version()
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.Flags().Bool("version", false, "print the version") // without -v, which is the transcript elsewhere
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
@@ -122,8 +122,8 @@ func report(cmd *cobra.Command, err error) int {
 	return status.ExitStatus(err)
 }
 
-// version is the module's version, or the revision it was built from.
-func version() string {
+// Version is the module's version, or the revision it was built from.
+func Version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"
