@@ -35,7 +35,7 @@ type Recipient struct {
 	ORcpt    string // ORCPT of RFC 3461, "" = not given
 	State    State
 	Attempts int
-	Next     time.Time // when to try again
+	Next     time.Time // when to try again, or to tell of a failure
 	Last     time.Time // of the last attempt; zero = none
 	Host     string    // of the last attempt
 	Reply    string    // its last word, or why there is none: "450 4.2.0 try later"
@@ -55,12 +55,8 @@ type Entry struct {
 // Due is when something is to be done next; ok is false for nothing: held, or all is done.
 func (e *Entry) Due() (due time.Time, ok bool) {
 	for _, r := range e.Recipients {
-		at := r.Next
-		if r.State == Failed {
-			at = e.Arrived // to be told at once
-		}
-		if r.State.Open() && !e.Held && (!ok || at.Before(due)) {
-			due, ok = at, true
+		if r.State.Open() && !e.Held && (!ok || r.Next.Before(due)) {
+			due, ok = r.Next, true
 		}
 	}
 	return due, ok

@@ -122,6 +122,7 @@ func (r *Relay) dial(ctx context.Context, d *destination, h Hop) (*kept, error) 
 	if r.o.Tried != nil {
 		r.o.Tried(Attempt{Destination: d.name, Hop: h, Client: c, Err: err})
 	}
+	r.o.Hosts.note(h.Name, err, ctx.Err() != nil)
 	if err != nil {
 		<-r.pool.slot(h.Name)
 		return nil, err

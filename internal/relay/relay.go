@@ -23,12 +23,12 @@ import (
 
 // Options say how to send. Only Router is needed.
 type Options struct {
-	Router Router
-	// Client is how to talk: our name, our certificate, the transcript. Routers add what a hop demands.
+	Router   Router
 	Parallel int           // destinations at a time, for all Sends together; 0 = 20
 	PerHost  int           // connections to a host at a time; 0 = 2
 	Attempt  time.Duration // for one destination, 0 = 10 min
 	Reuse    bool          // keep connections for the next Send
+	Hosts    *Hosts        // hosts that did not answer are left alone for a while; nil = no memory
 	// Tried, if set, is told of each connection that was made or tried.
 	Tried func(Attempt)
 }
@@ -54,6 +54,8 @@ type Outcome struct {
 	Host string // the last place that was tried, for people; "" = none
 	TLS  string // version and cipher of the connection, "" = in clear
 	DSN  bool   // taken by a server that sends reports of success itself (RFC 3461 section 5.2.2)
+	// Local says that it is in the recipient's mailbox, or in a program's hands, and not with a server.
+	Local bool
 }
 
 // Relay sends messages. Its methods may be used by several goroutines.
@@ -83,13 +85,23 @@ func (r *Relay) Close() { r.pool.close() }
 // Send gives m to the servers of e's recipients and returns one Outcome for each, in their order. Destinations are served
 // side by side, and each within the time for an attempt.
 func (r *Relay) Send(ctx context.Context, m *message.Message, e *envelope.Envelope) []Outcome {
+	return r.SendEach(ctx, m, e, func([]int, []Outcome) {})
+}
+
+// SendEach is Send that tells of each destination as soon as it is done with: the places of its recipients, and all
+// outcomes as far as they are known. One call is made at a time.
+func (r *Relay) SendEach(ctx context.Context, m *message.Message, e *envelope.Envelope, done func(places []int, out []Outcome)) []Outcome {
 	l := &letter{relay: r, m: m, e: e, out: make([]Outcome, len(e.Recipients))}
 	var wg sync.WaitGroup
+	var one sync.Mutex
 	for _, d := range l.destinations() {
 		select {
 		case r.slots <- struct{}{}:
 		case <-ctx.Done():
+			one.Lock()
 			l.fail(d.recipients, "", stopped(ctx))
+			done(d.recipients, l.out)
+			one.Unlock()
 			continue
 		}
 		wg.Go(func() {
@@ -97,6 +109,9 @@ func (r *Relay) Send(ctx context.Context, m *message.Message, e *envelope.Envelo
 			ctx, cancel := context.WithTimeout(ctx, r.o.Attempt)
 			defer cancel()
 			l.send(ctx, d)
+			one.Lock()
+			defer one.Unlock()
+			done(d.recipients, l.out)
 		})
 	}
 	wg.Wait()
@@ -119,16 +134,19 @@ type letter struct {
 type destination struct {
 	name       string
 	recipients []int
+	bad        bool // addresses that go nowhere: their outcomes are there already
 }
 
 // destinations groups the recipients, in the order in which they come first.
 func (l *letter) destinations() []*destination {
 	var all []*destination
 	known := make(map[string]*destination)
+	var bad []int
 	for i, a := range l.e.Recipients {
 		name, err := l.relay.o.Router.Destination(a)
 		if err != nil {
 			l.fail([]int{i}, "", status.Of(err))
+			bad = append(bad, i)
 			continue
 		}
 		d := known[name]
@@ -138,12 +156,18 @@ func (l *letter) destinations() []*destination {
 		}
 		d.recipients = append(d.recipients, i)
 	}
+	if len(bad) > 0 {
+		all = append(all, &destination{recipients: bad, bad: true})
+	}
 	return all
 }
 
 // send tries the hops of a destination in order, until no recipient is left that another might still take (RFC 5321
 // section 5.1).
 func (l *letter) send(ctx context.Context, d *destination) {
+	if d.bad {
+		return
+	}
 	hops, err := l.relay.o.Router.Hops(ctx, d.name)
 	if err != nil {
 		l.fail(d.recipients, "", status.Of(err))
@@ -154,8 +178,12 @@ func (l *letter) send(ctx context.Context, d *destination) {
 		if len(todo) == 0 {
 			return
 		}
-		if h.Refuse != nil {
-			l.fail(todo, h.Name, status.Of(h.Refuse))
+		refuse := h.Refuse
+		if refuse == nil {
+			refuse = l.relay.o.Hosts.Down(h.Name)
+		}
+		if refuse != nil {
+			l.fail(todo, h.Name, status.Of(refuse))
 			continue
 		}
 		todo = l.attempt(ctx, d, h, todo)
@@ -166,7 +194,11 @@ func (l *letter) send(ctx context.Context, d *destination) {
 func (l *letter) attempt(ctx context.Context, d *destination, h Hop, todo []int) (again []int) {
 	e := l.e.For(todo...)
 	if h.Deliver != nil {
-		return l.took(ctx, h, todo, h.Deliver(ctx, l.m, e), "", false)
+		again = l.took(ctx, h, todo, h.Deliver(ctx, l.m, e), "", false)
+		for _, i := range todo {
+			l.out[i].Local = true
+		}
+		return again
 	}
 	if e.RequireTLS {
 		h = h.verified()
