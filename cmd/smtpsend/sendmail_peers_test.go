@@ -12,6 +12,7 @@ import (
 
 	"pennypost/internal/mailtest"
 	"pennypost/internal/queue"
+	"pennypost/internal/queue/report"
 )
 
 // desk is an office with this program as its sendmail, for callers.
@@ -228,5 +229,72 @@ func TestExampleSendmail(t *testing.T) {
 	}
 	if out, exit := d.run(t, "Subject: hi\n\nbody\n", "sh", example, d.office, filepath.Join(d.dir, "own"), "nobody"); exit != 67 {
 		t.Errorf("to nobody: exit %d\n%s", exit, out)
+	}
+}
+
+// The dialog of alpine and nmh, who keep a sendmail -bs.
+func TestSpeak(t *testing.T) {
+	d := newDesk(t)
+	t.Setenv("MAIL_OFFICE", d.office)
+	mailtest.Dialog(t, mailtest.Child(t, d.sendmail, "-bs", "-odi", "-oem"), `
+		<- 220 ...
+		-> EHLO localhost
+		<- 250-...
+		<- 250-PIPELINING
+		<- 250-SIZE ...
+		<- 250-VRFY
+		<- 250-STARTTLS
+		<- 250-ENHANCEDSTATUSCODES
+		<- 250-8BITMIME
+		<- 250-DSN
+		<- 250-SMTPUTF8
+		<- 250 CHUNKING
+		-> MAIL FROM:<me@example.org> BODY=8BITMIME RET=HDRS ENVID=7
+		<- 250 ...
+		-> RCPT TO:<nobody@example.org>
+		<- 550 5.1.1 ...
+		-> RCPT TO:<alice@example.org> NOTIFY=SUCCESS,FAILURE
+		<- 250 ...
+		-> DATA
+		<- 354 ...
+		-> Subject: hi
+		->
+		-> ..body
+		-> .
+		<- 250 ...
+		-> QUIT
+		<- 221 ...
+		<- EOF`)
+	e, text := d.queued(t)
+	if e.Envelope.Ret != "HDRS" || e.Envelope.EnvID != "7" || e.Recipients[0].Notify != "SUCCESS,FAILURE" || len(e.Recipients) != 1 {
+		t.Errorf("got %+v", e)
+	}
+	if !strings.Contains(text, "\nMessage-ID: <") || !strings.HasSuffix(text, "Subject: hi\n\n.body\n") || !report.Submitted(e.Envelope) {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+// A program with other rights than its user may not be led astray by his environment.
+func TestForeignEnvironment(t *testing.T) {
+	setpriv := mailtest.Peer(t, "setpriv")
+	if os.Getuid() != 0 {
+		t.Skip("to have a real user that is not the effective one we must be root")
+	}
+	d := newDesk(t)
+	d.env = append(d.env, "MAIL_SUBMIT=touch "+filepath.Join(d.dir, "led-astray"))
+	if out, exit := d.run(t, "\n", d.sendmail, "root"); exit != 0 {
+		t.Fatalf("without: exit %d\n%s", exit, out)
+	}
+	if err := os.Remove(filepath.Join(d.dir, "led-astray")); err != nil {
+		t.Fatal(err)
+	}
+	unshare := mailtest.Peer(t, "unshare")
+	out, exit := d.run(t, "\n", unshare, "-m", "sh", "-c", `mount -t tmpfs none /srv && exec "$@"`, "sh",
+		setpriv, "--ruid=65534", "--inh-caps=-all", d.sendmail, "root")
+	if _, err := os.Stat(filepath.Join(d.dir, "led-astray")); err == nil || exit == 0 {
+		t.Errorf("exit %d, the variables were followed\n%s", exit, out)
+	}
+	if !strings.Contains(out, "/srv/mail") {
+		t.Skipf("cannot change users here: %s", out)
 	}
 }
