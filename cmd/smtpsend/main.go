@@ -35,6 +35,7 @@ type options struct {
 	login                         loginOptions
 	tls                           tlsOptions
 	network                       networkOptions
+	wire                          wireOptions
 	resolver                      func() (*resolver.Resolver, error)
 	fromSet, portSet, resolverSet bool
 }
@@ -72,6 +73,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "give up after `TIME` in all")
 	o.tls.flags(f)
 	o.network.flags(f)
+	o.wire.flags(f)
 	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")
 	return cli.Mailpipe(cmd)
@@ -102,6 +104,7 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if len(e.Recipients) == 0 {
 		return cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
 	}
+	o.wire.ask(e)
 	s.envelope = e
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 	defer cancel()

@@ -44,6 +44,9 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if err := o.network.apply(&s.smtp); err != nil {
 		return nil, err
 	}
+	if err := o.wire.apply(&s.smtp, s.stderr); err != nil {
+		return nil, err
+	}
 	if o.login.wanted() {
 		var err error
 		if s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr); err != nil {

@@ -117,6 +117,9 @@ func TestSink(t *testing.T) {
 					t.Errorf("%s: exit %d, got %q, want %q", name, exit, said, want)
 				}
 				got, err := os.ReadFile(dump)
+				if mode.name == "HELO only" && name == "20 MB, 8-bit" { // no 8BITMIME
+					text = strings.ReplaceAll(strings.TrimPrefix(text, "Subject: big\n"), "\xe4", "=E4")
+				}
 				if err != nil || !bytes.Contains(got, []byte(text)) {
 					t.Errorf("%s: %d bytes in the sink, %v, want the %d sent among them", name, len(got), err, len(text))
 				}

@@ -34,17 +34,20 @@ type Dialer func(ctx context.Context) (net.Conn, error)
 
 // Options say how to begin a session.
 type Options struct {
-	Helo       string      // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
-	LMTP       bool        // RFC 2033 instead of SMTP
-	TLS        TLSMode     // what is demanded
-	TLSConfig  *tls.Config // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
-	Verifies   bool        // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
-	Auth       []Mechanism // log in by the first of these that the server offers; empty = do not
-	ClearAuth  bool        // a mechanism may send the secret where TLS is not demanded, to another host too
-	Network    Network     // for those who dial; Connect does not use it
-	Header     Header      // what is written before anything else, or nil
-	XClient    []string    // attributes of XCLIENT commands, after TLS: who we pretend to be
-	Transcript *Transcript // or nil
+	Helo       string       // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
+	LMTP       bool         // RFC 2033 instead of SMTP
+	TLS        TLSMode      // what is demanded
+	TLSConfig  *tls.Config  // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
+	Verifies   bool         // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
+	Auth       []Mechanism  // log in by the first of these that the server offers; empty = do not
+	ClearAuth  bool         // a mechanism may send the secret where TLS is not demanded, to another host too
+	Network    Network      // for those who dial; Connect does not use it
+	Header     Header       // what is written before anything else, or nil
+	Chunking   Chunking     // when to use BDAT
+	WrapLines  bool         // re-encode lines of more than 998 bytes instead of refusing the message
+	Warn       func(string) // told what became of a message on its way that its author should know, or nil
+	XClient    []string     // attributes of XCLIENT commands, after TLS: who we pretend to be
+	Transcript *Transcript  // or nil
 }
 
 // Header makes what goes before the session, such as that of the PROXY protocol.
@@ -59,7 +62,9 @@ type Client struct {
 	tls    *tls.ConnectionState // nil = in clear
 	esmtp  map[string]string    // EHLO keywords in upper case, and their parameters
 	open   bool                 // a transaction may be open: RSET before the next
-	broken error                // why no further command can be sent
+	begun  int                  // transactions
+	dial   Dialer
+	broken error // why no further command can be sent
 }
 
 // handshakeError is a TLS handshake that failed after the server agreed to one.
@@ -91,7 +96,7 @@ func connect(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	if err != nil {
 		return nil, status.Errorf(status.TempFail, "%w", err).WithReply(451, "4.4.1")
 	}
-	c := &Client{o: o}
+	c := &Client{o: o, dial: dial}
 	c.use(conn)
 	defer c.watch(ctx)()
 	if err := c.begin(ctx); err != nil {

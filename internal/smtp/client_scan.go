@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"pennypost/internal/message"
+	"pennypost/internal/message/recode"
 	"pennypost/internal/status"
 )
 
@@ -18,9 +19,12 @@ func Check(m *message.Message) error {
 // content is what must be known of a message before the first command is sent for it.
 type content struct {
 	size      int64 // on the wire: with CRLF, without stuffed dots and the final dot (RFC 1870 section 5)
-	eightBit  bool  // has bytes over 127
+	eightBody bool  // has bytes over 127 in the body
 	eightHead bool  // has them in the header
+	longLine  int64 // the first line of more than 998 bytes; 0 = none
 }
+
+func (c content) eightBit() bool { return c.eightBody || c.eightHead }
 
 // scan reads a message through. A bare CR or a NUL makes it one that can never be sent: 65, 554 5.6.0, with its place.
 func scan(r io.Reader) (content, error) {
@@ -80,22 +84,35 @@ func (s *scanner) add(b []byte) error {
 
 // part takes bytes of a line without its end.
 func (s *scanner) part(b []byte) error {
-	for i, c := range b {
-		switch {
-		case c == 0:
-			s.column += int64(i)
-			return s.refuse(errNUL)
-		case c == '\r':
-			s.column += int64(i)
-			return s.refuse(errBareCR)
-		case c >= 0x80:
-			s.f.eightBit = true
-			s.f.eightHead = s.f.eightHead || s.head
-		}
+	if i := bytes.IndexByte(b, 0); i >= 0 && bytes.IndexByte(b[:i], '\r') < 0 {
+		s.column += int64(i)
+		return s.refuse(errNUL)
+	}
+	if i := bytes.IndexByte(b, '\r'); i >= 0 {
+		s.column += int64(i)
+		return s.refuse(errBareCR)
+	}
+	switch {
+	case s.head:
+		s.f.eightHead = s.f.eightHead || has8Bit(b)
+	case !s.f.eightBody:
+		s.f.eightBody = has8Bit(b)
 	}
 	s.column += int64(len(b))
 	s.f.size += int64(len(b))
+	if s.column > recode.MaxLine && s.f.longLine == 0 {
+		s.f.longLine = s.line
+	}
 	return nil
+}
+
+func has8Bit(b []byte) bool {
+	for _, c := range b {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *scanner) refuse(err error) error {

@@ -26,39 +26,59 @@ type Outcome struct {
 // Send gives the message to the server for the recipients of e and returns one Outcome for each, in their order. It
 // can be called again while Err is nil.
 //
-// A message with a bare CR or a NUL, or over the SIZE the server declared, is refused before anything is said.
-// 8-bit bytes are sent with BODY=8BITMIME where it is offered and as they are where it is not, as qmail does: today every
-// server passes them on, and there is no second form of the message to get wrong. Recipients beyond what the server
-// takes in one transaction (452 after others were accepted) get a transaction of their own.
+// A message with a bare CR or a NUL, or over the SIZE the server declared, is refused before anything is said, and so is one
+// with lines of more than 998 bytes, unless they may be wrapped. For a server without 8BITMIME, 8-bit bodies are converted
+// (RFC 6152 section 3); 8-bit header fields are sent as they are. Recipients beyond what the server takes in one transaction
+// (LIMITS of RFC 9422, or 452 after others were accepted) get a transaction of their own.
 func (c *Client) Send(ctx context.Context, m *message.Message, e *envelope.Envelope) []Outcome {
-	defer c.watch(ctx)()
+	stop := c.watch(ctx)
+	defer func() { stop() }()
 	out := make([]Outcome, len(e.Recipients))
-	what, err := scan(m.Reader())
+	m, what, err := c.fit(m)
 	if err != nil {
 		return failAll(out, err)
 	}
+	defer m.Close()
 	mail, err := c.mailCommand(what, e)
 	if err != nil {
 		return failAll(out, err)
 	}
 	var todo []rcpt
-	for i := range e.Recipients {
+	for i, a := range e.Recipients {
 		line, err := c.rcptCommand(e, i)
 		if err != nil {
 			out[i].Err = status.Of(err)
 			continue
 		}
-		todo = append(todo, rcpt{line: line, out: &out[i]})
+		todo = append(todo, rcpt{line: line, domain: a.Domain, out: &out[i]})
 	}
 	for len(todo) > 0 {
-		t := transaction{c: c, message: m, mail: mail, rcpts: todo}
-		t.run(ctx)
-		if len(t.again) == len(todo) || c.broken != nil {
+		now, later := c.batch(todo)
+		if err := c.anew(ctx); err != nil {
+			failRest(todo, err)
 			break
 		}
-		todo = t.again
+		stop()
+		stop = c.watch(ctx) // it may be another connection
+		t := transaction{c: c, message: m, what: what, mail: mail, rcpts: now}
+		t.run(ctx)
+		if c.broken != nil {
+			failRest(later, c.broken)
+			break
+		}
+		if len(t.again) < len(now) {
+			later = append(t.again, later...)
+		}
+		todo = later
 	}
 	return out
+}
+
+// failRest is for recipients that were not tried.
+func failRest(list []rcpt, err error) {
+	for _, r := range list {
+		r.out.Err = status.Of(err)
+	}
 }
 
 func failAll(out []Outcome, err error) []Outcome {
@@ -69,14 +89,16 @@ func failAll(out []Outcome, err error) []Outcome {
 }
 
 type rcpt struct {
-	line string
-	out  *Outcome
+	line   string
+	domain string
+	out    *Outcome
 }
 
 // transaction is MAIL, RCPT, DATA and the message (RFC 5321 section 3.3).
 type transaction struct {
 	c        *Client
 	message  *message.Message
+	what     content
 	mail     string // the command
 	rcpts    []rcpt
 	accepted []rcpt // RCPT was answered by 2xx; their fate is that of the data
@@ -93,15 +115,20 @@ type step struct {
 }
 
 func (t *transaction) run(ctx context.Context) {
-	err := t.c.play(ctx, t.steps())
+	chunks := t.c.chunks(t.what.size)
+	err := t.c.play(ctx, t.steps(!chunks))
 	t.c.open = true
+	t.c.begun++
 	switch {
+	case chunks && err == nil && t.refused == nil && len(t.accepted) > 0 && t.c.broken == nil:
+		t.send(ctx, t.c.chunked)
+		return
 	case t.refused != nil && t.data.Code == 354 && (len(t.accepted) > 0 || t.c.o.LMTP):
 		err = t.c.desync(ctx, "DATA was accepted after MAIL was refused")
 	case t.data.Code == 354 && len(t.accepted) == 0:
 		err = t.nothing(ctx)
 	case t.data.Code == 354 && err == nil:
-		t.send(ctx)
+		t.send(ctx, t.c.data)
 		return
 	}
 	t.settle(t.rcpts, err)
@@ -124,7 +151,7 @@ func (t *transaction) settle(list []rcpt, err error) {
 	}
 }
 
-func (t *transaction) steps() []step {
+func (t *transaction) steps(data bool) []step {
 	var steps []step
 	if t.c.open {
 		steps = append(steps, step{"RSET", waitMail, func(Reply) bool { return true }})
@@ -140,6 +167,9 @@ func (t *transaction) steps() []step {
 			t.answered(rc, r)
 			return i < len(t.rcpts)-1 || len(t.accepted) > 0
 		}})
+	}
+	if !data {
+		return steps
 	}
 	return append(steps, step{"DATA", waitData, func(r Reply) bool { t.data = r; return true }})
 }
@@ -247,8 +277,16 @@ func (t *transaction) nothing(ctx context.Context) error {
 
 // send writes the message and takes the replies to its end: one, or under LMTP one for each accepted recipient in order,
 // the same address twice too (RFC 2033 section 4.2).
-func (t *transaction) send(ctx context.Context) {
-	if unsure, err := t.c.data(ctx, t.message); err != nil {
+func (t *transaction) send(ctx context.Context, write func(context.Context, *message.Message, content) (bool, error)) {
+	var refused *chunkError
+	unsure, err := write(ctx, t.message, t.what)
+	if errors.As(err, &refused) {
+		for _, r := range t.accepted {
+			r.out.Reply, r.out.Err = refused.reply, verdict(refused.reply, "BDAT")
+		}
+		return
+	}
+	if err != nil {
 		t.lost(ctx, t.accepted, err, unsure)
 		return
 	}
@@ -304,7 +342,7 @@ func (c *Client) lastWord(ctx context.Context, err error) (Reply, bool) {
 
 // data writes the message and its end. unsure says that the server may have seen the end though there was an error. A
 // message that cannot be read is never ended.
-func (c *Client) data(ctx context.Context, m *message.Message) (unsure bool, err error) {
+func (c *Client) data(ctx context.Context, m *message.Message, _ content) (unsure bool, err error) {
 	w := bufio.NewWriterSize(blockWriter{c, ctx}, dataBuffer)
 	d := NewDotWriter(w)
 	if _, err := io.Copy(d, m.Reader()); err != nil {

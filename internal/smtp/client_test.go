@@ -222,7 +222,7 @@ func TestSendOddMessages(t *testing.T) {
 			<- .
 			-> 250
 			<- QUIT`, "K 250\n"},
-		{"too big by SIZE: nothing is sent", Options{}, []string{"b@b.example"}, strings.Repeat("x", 999), helloPipelining + `
+		{"too big by SIZE: nothing is sent", Options{}, []string{"b@b.example"}, strings.Repeat("x", 499) + "\n" + strings.Repeat("x", 498), helloPipelining + `
 			<- QUIT`, "D 552 5.3.4 the message has 1001 bytes, the server takes 1000\n"},
 		{"bare CR: nothing is sent", Options{}, []string{"b@b.example"}, "S: x\n\na\rb\n", hello + `
 			<- QUIT`, "D 554 5.6.0 bare CR in the message, line 3, byte 2\n"},

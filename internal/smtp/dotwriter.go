@@ -16,6 +16,7 @@ var (
 // is written, so no CR or LF ever leaves except as CRLF. How the input is cut into writes changes nothing.
 type DotWriter struct {
 	w   io.Writer
+	raw bool // no dots, and no end: for BDAT
 	mid bool // inside a line
 	cr  bool // a CR was held back at the end of the last write
 	err error
@@ -54,7 +55,7 @@ func (d *DotWriter) line(p []byte) []byte {
 		}
 		return nil
 	}
-	if len(line) > 0 && line[0] == '.' && !d.mid {
+	if len(line) > 0 && line[0] == '.' && !d.mid && !d.raw {
 		d.write([]byte("."))
 	}
 	d.write(line)
@@ -81,6 +82,8 @@ func (d *DotWriter) Close() error {
 	if d.mid {
 		d.write([]byte("\r\n"))
 	}
-	d.write([]byte(".\r\n"))
+	if !d.raw {
+		d.write([]byte(".\r\n"))
+	}
 	return d.err
 }
