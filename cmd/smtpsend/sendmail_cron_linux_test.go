@@ -57,7 +57,8 @@ func TestCron(t *testing.T) {
 
 	var said strings.Builder
 	cron := exec.Command(unshare, "-m", "sh", "-c", cronScript)
-	cron.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "OFFICE=" + d.office, "SENDMAIL=" + filepath.Join(programs, "smtpsend")}
+	cron.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "OFFICE=" + d.office,
+		"SENDMAIL=" + filepath.Join(programs, "smtpsend")}
 	cron.Stdout, cron.Stderr = &said, &said
 	if err := cron.Start(); err != nil {
 		t.Fatal(err)
@@ -70,7 +71,8 @@ func TestCron(t *testing.T) {
 		t.Fatalf("deliver exited %q, %v; cron said %s", got, err, said.String())
 	}
 	text := d.mailbox(t)
-	for _, want := range []string{"From: root@example.org (Cron Daemon)\n", "To: root@example.org\n", "Subject: Cron <root@", "\nhello\none\ntwo\n"} {
+	for _, want := range []string{"From: root@example.org (Cron Daemon)\n", "To: root@example.org\n", "Subject: Cron <root@",
+		"\nhello\none\ntwo\n"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}

@@ -25,7 +25,8 @@ type writer struct {
 
 // fields that hold addresses, and those of them that name recipients.
 var (
-	addressFields   = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc", "Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc", "Resent-Bcc"}
+	addressFields = []string{"From", "Sender", "Reply-To", "To", "Cc", "Bcc",
+		"Resent-From", "Resent-Sender", "Resent-To", "Resent-Cc", "Resent-Bcc"}
 	recipientFields = []string{"To", "Cc", "Bcc"}
 	dropped         = []string{"Bcc", "Resent-Bcc", "Return-Path"}
 )
@@ -73,7 +74,8 @@ func namedRecipients(fields []message.Field) ([]envelope.Address, error) {
 
 // complete is the letter as it goes out (RFC 6409 section 8): bare names have a domain, Bcc is gone, Date, From and Message-ID
 // are there, and a Received field says who sent it.
-func (w *writer) complete(m *message.Message, fields []message.Field, old message.Span, sender envelope.Address, now time.Time) *message.Message {
+func (w *writer) complete(m *message.Message, fields []message.Field, old message.Span, sender envelope.Address,
+	now time.Time) *message.Message {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "Received: by %s (from user %d by sendmail);\n %s\n", w.host, w.uid, now.Format(time.RFC1123Z))
 	prefixes := []string{""}

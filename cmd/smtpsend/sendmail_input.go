@@ -15,10 +15,10 @@ import (
 // maxTextLine is the longest line of a mail without its end (RFC 5322 section 2.1.1).
 const maxTextLine = 998
 
-// readLetter reads what a program writes to sendmail and makes lines of it that can be mailed, since cron's output or a script's
-// HTML must not be lost: CRLF becomes LF, a lone CR a blank in the header and a line end in the body, a NUL is left out, and a line
-// that is too long is broken, at a blank where there is one near the end. A From_ line at the top is left out, and without
-// whole a line with a dot alone is the end.
+// readLetter reads what a program writes to sendmail and makes lines of it that can be mailed, since cron's output or a
+// script's HTML must not be lost: CRLF becomes LF, a lone CR a blank in the header and a line end in the body, a NUL is left
+// out, and a line that is too long is broken, at a blank where there is one near the end. A From_ line at the top is left out,
+// and without whole a line with a dot alone is the end.
 func readLetter(r io.Reader, whole bool) (*message.Message, error) {
 	w := message.NewWriter(0)
 	err := copyLetter(w, bufio.NewReaderSize(r, 64<<10), whole)

@@ -129,39 +129,54 @@ type caller struct {
 
 // callers are what uses a sendmail on a Debian machine. SENDMAIL in an argument is the path of ours.
 var callers = []caller{
-	{name: "git send-email", program: "git", prepare: patch, sender: "bounce@example.net", want: []string{"Subject: [PATCH] one", "\n+hello\n", "From: Me <me@example.net>"},
-		args: []string{"send-email", "--quiet", "--confirm=never", "--suppress-cc=all", "--from=Me <me@example.net>", "--to=alice@example.org",
+	{name: "git send-email", program: "git", prepare: patch, sender: "bounce@example.net",
+		want: []string{"Subject: [PATCH] one", "\n+hello\n", "From: Me <me@example.net>"},
+		args: []string{"send-email", "--quiet", "--confirm=never", "--suppress-cc=all", "--from=Me <me@example.net>",
+			"--to=alice@example.org",
 			"--envelope-sender=bounce@example.net", "--sendmail-cmd=SENDMAIL", "0001-one.patch"}},
-	{name: "mutt", program: "mutt", sender: "me@example.net", notify: "FAILURE,DELAY", stdin: "body\n.\nmore\n", want: []string{"Subject: hi", "\nbody\n.\nmore\n", "X-Own: 1\n"},
-		args: []string{"-n", "-F", "/dev/null", "-e", "set sendmail='SENDMAIL -oem -oi' copy=no use_envelope_from from=me@example.net " +
-			"dsn_notify='failure,delay' dsn_return=hdrs; my_hdr X-Own: 1",
+	{name: "mutt", program: "mutt", sender: "me@example.net", notify: "FAILURE,DELAY", stdin: "body\n.\nmore\n",
+		want: []string{"Subject: hi", "\nbody\n.\nmore\n", "X-Own: 1\n"},
+		args: []string{"-n", "-F", "/dev/null", "-e",
+			"set sendmail='SENDMAIL -oem -oi' copy=no use_envelope_from from=me@example.net " +
+				"dsn_notify='failure,delay' dsn_return=hdrs; my_hdr X-Own: 1",
 			"-s", "hi", "--", "alice@example.org"}},
-	{name: "s-nail", program: "s-nail", sender: "me@example.net", stdin: "body\n", want: []string{"Subject: hi", "\nbody\n", "\nTo: alice@example.org\n"},
+	{name: "s-nail", program: "s-nail", sender: "me@example.net", stdin: "body\n", want: []string{"Subject: hi", "\nbody\n",
+		"\nTo: alice@example.org\n"},
 		args: []string{"-:/", "-S", "mta=SENDMAIL", "-s", "hi", "-r", "me@example.net", "alice@example.org"}},
 	{name: "bsd-mailx", program: "bsd-mailx", stdin: "body\n", want: []string{"Subject: hi", "\nbody\n", "To: root"},
 		prepare: func(t *testing.T, d *desk) {
-			if err := os.WriteFile(filepath.Join(d.dir, ".mailrc"), []byte("set sendmail="+d.sendmail+"\n"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(d.dir,
+				".mailrc"), []byte("set sendmail="+d.sendmail+"\n"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, args: []string{"-s", "hi", "root"}},
-	{name: "PHP", program: "php", sender: "bounce@example.net", want: []string{"Subject: hi", "\nX-Mine: yes\n", "\nbody\nmore"},
+	{name: "PHP", program: "php", sender: "bounce@example.net", want: []string{"Subject: hi", "\nX-Mine: yes\n",
+		"\nbody\nmore"},
 		args: []string{"-n", "-d", "sendmail_path=SENDMAIL -t -i", "-r",
-			`exit(mail("alice@example.org", "hi", "body\r\nmore", "From: me@example.net\r\nBcc: root\r\nX-Mine: yes", "-fbounce@example.net") ? 0 : 1);`}},
-	{name: "cron", stdin: "From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@h> job\nContent-Type: text/plain; charset=UTF-8\n\n 1%\r 2%\n",
-		args: []string{"-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"}, want: []string{"From: root@example.org (Cron Daemon)\n", "\n 1%\n 2%\n"}},
-	{name: "at", stdin: "Subject: Output from your job\nTo: root\n\ndone\n", args: []string{"-i", "root"}, want: []string{"To: root@example.org\n", "\ndone\n"}},
+			`exit(mail("alice@example.org", "hi", "body\r\nmore", "From: me@example.net\r\nBcc: root\r\nX-Mine: yes",
+				"-fbounce@example.net") ? 0 : 1);`}},
+	{name: "cron",
+		stdin: "From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@h> job\nContent-Type: text/plain; charset=UTF-8\n\n 1%\r 2%\n",
+		args:  []string{"-FCronDaemon", "-i", "-B8BITMIME", "-oem", "root"},
+		want:  []string{"From: root@example.org (Cron Daemon)\n", "\n 1%\n 2%\n"}},
+	{name: "at", stdin: "Subject: Output from your job\nTo: root\n\ndone\n", args: []string{"-i", "root"},
+		want: []string{"To: root@example.org\n", "\ndone\n"}},
 	{name: "logwatch", stdin: "To: root\nFrom: Logwatch\nSubject: Logwatch for h\n\n report\n", args: []string{"-t"},
 		want: []string{"From: Logwatch@example.org\n", "\n report\n"}},
-	{name: "mdadm", stdin: "From: mdadm monitoring <root>\nTo: root\nSubject: Fail event\n\nold disk\n", args: []string{"-oi", "-t"},
+	{name: "mdadm", stdin: "From: mdadm monitoring <root>\nTo: root\nSubject: Fail event\n\nold disk\n",
+		args: []string{"-oi", "-t"},
 		want: []string{"From: mdadm monitoring <root@example.org>\n"}},
-	{name: "Emacs", stdin: "To: alice@example.org\nSubject: x\n\nbody\n", args: []string{"-oi", "-f", "me@example.net", "-t"}, want: []string{"Message-ID: <"}},
-	{name: "a web form with old habits", stdin: "To: alice@example.org\nBcc: root\nSubject: x\n\n.hidden\n.\nnot this\n", args: []string{"-t", "-oee", "-odb"},
+	{name: "Emacs", stdin: "To: alice@example.org\nSubject: x\n\nbody\n", args: []string{"-oi", "-f", "me@example.net",
+		"-t"}, want: []string{"Message-ID: <"}},
+	{name: "a web form with old habits", stdin: "To: alice@example.org\nBcc: root\nSubject: x\n\n.hidden\n.\nnot this\n",
+		args: []string{"-t", "-oee", "-odb"},
 		want: []string{"\n.hidden\n"}},
 }
 
 // patch makes a repository with one patch in it.
 func patch(t *testing.T, d *desk) {
-	if out, exit := d.run(t, "", "git", "send-email", "-h"); strings.Contains(out, "not a git command") || strings.Contains(out, "Mail::Address") {
+	if out, exit := d.run(t, "", "git", "send-email", "-h"); strings.Contains(out,
+		"not a git command") || strings.Contains(out, "Mail::Address") {
 		t.Skipf("peer git send-email is not installed: exit %d", exit)
 	}
 	t.Helper()
@@ -203,7 +218,8 @@ func TestCallersOfSendmail(t *testing.T) {
 					t.Errorf("%q is not in\n%s", w, text)
 				}
 			}
-			if header, _, _ := strings.Cut(text, "\n\n"); strings.Contains(header, "Bcc:") || strings.Contains(text, "not this") {
+			if header, _, _ := strings.Cut(text, "\n\n"); strings.Contains(header, "Bcc:") || strings.Contains(text,
+				"not this") {
 				t.Errorf("there is more than there should be in\n%s", text)
 			}
 			if got := d.letter(t); !strings.HasSuffix(got, text) {
@@ -227,7 +243,8 @@ func TestExampleSendmail(t *testing.T) {
 	if text := d.letter(t); !strings.Contains(text, "Subject: hi\n\nbody\n") {
 		t.Errorf("got\n%s", text)
 	}
-	if out, exit := d.run(t, "Subject: hi\n\nbody\n", "sh", example, d.office, filepath.Join(d.dir, "own"), "nobody"); exit != 67 {
+	if out, exit := d.run(t, "Subject: hi\n\nbody\n", "sh", example, d.office, filepath.Join(d.dir, "own"),
+		"nobody"); exit != 67 {
 		t.Errorf("to nobody: exit %d\n%s", exit, out)
 	}
 }
@@ -269,7 +286,8 @@ func TestSpeak(t *testing.T) {
 	if e.Envelope.Ret != "HDRS" || e.Envelope.EnvID != "7" || e.Recipients[0].Notify != "SUCCESS,FAILURE" || len(e.Recipients) != 1 {
 		t.Errorf("got %+v", e)
 	}
-	if !strings.Contains(text, "\nMessage-ID: <") || !strings.HasSuffix(text, "Subject: hi\n\n.body\n") || !report.Submitted(e.Envelope) {
+	if !strings.Contains(text, "\nMessage-ID: <") || !strings.HasSuffix(text,
+		"Subject: hi\n\n.body\n") || !report.Submitted(e.Envelope) {
 		t.Errorf("got\n%s", text)
 	}
 }

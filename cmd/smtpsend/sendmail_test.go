@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -22,10 +23,13 @@ func TestSendmailOptions(t *testing.T) {
 		want         sendmailOptions
 		sender       string
 	}{
-		{"cron", "-FCronDaemon -i -B8BITMIME -oem user", sendmailOptions{fullName: "CronDaemon", wholeInput: true, body: "8BITMIME", recipients: []string{"user"}}, "-"},
-		{"mutt", "-oem -oi -f a@x -N success,failure -R hdrs -- b@y c@z", sendmailOptions{wholeInput: true, notify: "SUCCESS,FAILURE", ret: "HDRS", recipients: []string{"b@y", "c@z"}}, "a@x"},
+		{"cron", "-FCronDaemon -i -B8BITMIME -oem user", sendmailOptions{fullName: "CronDaemon",
+			wholeInput: true, body: "8BITMIME", recipients: []string{"user"}}, "-"},
+		{"mutt", "-oem -oi -f a@x -N success,failure -R hdrs -- b@y c@z", sendmailOptions{wholeInput: true,
+			notify: "SUCCESS,FAILURE", ret: "HDRS", recipients: []string{"b@y", "c@z"}}, "a@x"},
 		{"git", "-i b@y", sendmailOptions{wholeInput: true, recipients: []string{"b@y"}}, "-"},
-		{"s-nail", "-i -m -v -r a@x -- b@y", sendmailOptions{wholeInput: true, verbose: true, recipients: []string{"b@y"}}, "a@x"},
+		{"s-nail", "-i -m -v -r a@x -- b@y", sendmailOptions{wholeInput: true, verbose: true,
+			recipients: []string{"b@y"}}, "a@x"},
 		{"PHP", "-t -i -fa@x", sendmailOptions{fromHeader: true, wholeInput: true}, "a@x"},
 		{"cluster", "-tivfa@x", sendmailOptions{fromHeader: true, wholeInput: true, verbose: true}, "a@x"},
 		{"Emacs", "-oi -f a@x -t", sendmailOptions{fromHeader: true, wholeInput: true}, "a@x"},
@@ -33,7 +37,8 @@ func TestSendmailOptions(t *testing.T) {
 		{"logwatch", "-t", sendmailOptions{fromHeader: true}, "-"},
 		{"nmh", "-bs -odi -oem", sendmailOptions{mode: 's'}, "-"},
 		{"null sender", "-f <> b@y", sendmailOptions{recipients: []string{"b@y"}}, "<>"},
-		{"no effect", "-Ac -Am -C file -X log -L tag -h 3 -O k=v -p proto -d0.1 -n -m -x -U -G -E -J -o7 -om -odb -odq -oee -oep -oeq -e m b@y", sendmailOptions{recipients: []string{"b@y"}}, "-"},
+		{"no effect",
+			"-Ac -Am -C file -X log -L tag -h 3 -O k=v -p proto -d0.1 -n -m -x -U -G -E -J -o7 -om -odb -odq -oee -oep -oeq -e m b@y", sendmailOptions{recipients: []string{"b@y"}}, "-"},
 		{"dots by -O", "-O IgnoreDots=true b@y", sendmailOptions{wholeInput: true, recipients: []string{"b@y"}}, "-"},
 		{"flush", "-q", sendmailOptions{mode: 'q'}, "-"},
 		{"flush some", "-qRexample.org", sendmailOptions{mode: 'q', flush: []string{"--recipient", "example.org"}}, "-"},
@@ -61,7 +66,8 @@ func TestSendmailOptions(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range []string{"-Z x", "-f", "-bd", "-bx", "-q15m", "-qI", "-N often x", "-N never,delay x", "-R some x", "-B 9BIT x", "b@y -f a@x", "-V", "-oi -V"} {
+	for _, args := range []string{"-Z x", "-f", "-bd", "-bx", "-q15m", "-qI", "-N often x", "-N never,delay x", "-R some x",
+		"-B 9BIT x", "b@y -f a@x", "-V", "-oi -V"} {
 		if o, err := parseSendmail("sendmail", strings.Fields(args)); err == nil {
 			t.Errorf("%s: got %+v, want an error", args, o)
 		}
@@ -158,12 +164,16 @@ func TestComplete(t *testing.T) {
 	const received = "Received: by h.example (from user 1000 by sendmail);\n Tue, 24 Nov 2026 08:00:00 +0000\n"
 	const id = "Message-ID: <ID@h.example>\n"
 	tests := []struct{ name, in, want string }{
-		{"nothing there", "hello\n", received + "From: \"Me, myself\" <me@d.example>\nDate: Tue, 24 Nov 2026 08:00:00 +0000\n" + id + "\nhello\n"},
-		{"all there", "From: a@x\nDate: d\nMessage-ID: i\nSubject: s\n\nhello\n", received + "From: a@x\nDate: d\nMessage-ID: i\nSubject: s\n\nhello\n"},
-		{"bare names, Bcc", "From: root (Cron)\nTo: a,\n b@y\nbcc: secret\nReturn-Path: <x>\nDate: d\nMessage-ID: i\n\n", received + "From: root@d.example (Cron)\nTo: a@d.example,\n b@y\nDate: d\nMessage-ID: i\n\n"},
+		{"nothing there", "hello\n",
+			received + "From: \"Me, myself\" <me@d.example>\nDate: Tue, 24 Nov 2026 08:00:00 +0000\n" + id + "\nhello\n"},
+		{"all there", "From: a@x\nDate: d\nMessage-ID: i\nSubject: s\n\nhello\n",
+			received + "From: a@x\nDate: d\nMessage-ID: i\nSubject: s\n\nhello\n"},
+		{"bare names, Bcc", "From: root (Cron)\nTo: a,\n b@y\nbcc: secret\nReturn-Path: <x>\nDate: d\nMessage-ID: i\n\n",
+			received + "From: root@d.example (Cron)\nTo: a@d.example,\n b@y\nDate: d\nMessage-ID: i\n\n"},
 		{"resent", "Resent-To: b\nResent-Bcc: c\nFrom: a@x\nDate: d\nMessage-ID: i\n\n", received +
 			"Resent-From: \"Me, myself\" <me@d.example>\nResent-Date: Tue, 24 Nov 2026 08:00:00 +0000\nResent-" + id + "Resent-To: b@d.example\nFrom: a@x\nDate: d\nMessage-ID: i\n\n"},
-		{"a line that is no field begins the body", "From: a@x\nDate: d\nMessage-ID: i\nhello world\nBcc: text\n", received + "From: a@x\nDate: d\nMessage-ID: i\n\nhello world\nBcc: text\n"},
+		{"a line that is no field begins the body", "From: a@x\nDate: d\nMessage-ID: i\nhello world\nBcc: text\n",
+			received + "From: a@x\nDate: d\nMessage-ID: i\n\nhello world\nBcc: text\n"},
 		{"no body", "From: a@x\nDate: d\nMessage-ID: i\n", received + "From: a@x\nDate: d\nMessage-ID: i\n\n"},
 	}
 	for _, tt := range tests {
@@ -270,5 +280,50 @@ func TestSettings(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+var (
+	pageItem    = regexp.MustCompile(`(?m)^\.It Fl (\w)`)
+	pageItemAnd = regexp.MustCompile(`(?m)^\.It Fl .*, Fl (\w)`)
+	noEffect    = regexp.MustCompile(`(?s)without effect.*?\n\.Fl (.*?)\n\.Fl o Ns`)
+)
+
+// The page has the options that there are, those without effect in their list.
+func TestSendmailPage(t *testing.T) {
+	src, err := os.ReadFile("../../man/sendmail.8")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := map[byte]string{}
+	for _, re := range []*regexp.Regexp{pageItem, pageItemAnd} {
+		for _, m := range re.FindAllStringSubmatch(string(src), -1) {
+			page[m[1][0]] = "an item"
+		}
+	}
+	list := noEffect.FindStringSubmatch(string(src))
+	if list == nil {
+		t.Fatal("no list of options without effect")
+	}
+	for _, word := range strings.FieldsFunc(list[1], func(r rune) bool { return strings.ContainsRune(" ,;\n", r) }) {
+		if len(word) == 1 && page[word[0]] == "" {
+			page[word[0]] = "without effect"
+		}
+	}
+	for letter, option := range sendmailTable {
+		want := "an item"
+		if option.set == nil {
+			want = "without effect"
+		}
+		if letter == 'I' || letter == 'O' { // other names of -bi and -oi
+			want = page[letter]
+		}
+		if page[letter] != want {
+			t.Errorf("-%c is %q in the page, want %q", letter, page[letter], want)
+		}
+		delete(page, letter)
+	}
+	if len(page) > 0 {
+		t.Errorf("the page has more: %v", page)
 	}
 }

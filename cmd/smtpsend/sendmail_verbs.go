@@ -14,8 +14,8 @@ import (
 	"pennypost/internal/status"
 )
 
-// speak is -bs: smtpd speaks SMTP with the caller, who is a user of this host and may send anywhere, and hands each message to this
-// program.
+// speak is -bs: smtpd speaks SMTP with the caller, who is a user of this host and may send anywhere, and hands each message to
+// this program.
 func (s *settings) speak() error {
 	if _, err := os.Stat(s.office); err != nil {
 		return status.Errorf(status.Config, "-bs: the post office: %w", err)

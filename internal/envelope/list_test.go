@@ -9,7 +9,8 @@ func TestParseList(t *testing.T) {
 	tests := []struct{ name, value, want, completed string }{
 		{"one", "a@x.example", "a@x.example", ""},
 		{"with names", `"Doe, Jane" <j@x.example>, Bob (the, other) <b@y.example>`, "j@x.example b@y.example", ""},
-		{"bare names", "root, Joe <joe>, postmaster (Post)", "root joe postmaster", "root@h.example, Joe <joe@h.example>, postmaster@h.example (Post)"},
+		{"bare names", "root, Joe <joe>, postmaster (Post)", "root joe postmaster",
+			"root@h.example, Joe <joe@h.example>, postmaster@h.example (Post)"},
 		{"as cron has it", "root (Cron Daemon)", "root", "root@h.example (Cron Daemon)"},
 		{"folded", "a@x.example,\n b@y.example", "a@x.example b@y.example", ""},
 		{"groups", "Friends: a@x.example, b;, undisclosed-recipients:;, c@x.example", "a@x.example b c@x.example",

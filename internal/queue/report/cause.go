@@ -20,7 +20,7 @@ var causes = map[string]cause{
 	"1": {"The server does not take mail for this address.",
 		"Check how the address is written. If it is right, ask the recipient in another way."},
 	"1.1": {"There is no such mailbox.",
-		"Check how the address is written. If it is right, the mailbox is gone: ask the recipient in another way for a new address."},
+		"Check how the address is written. If it is right, the mailbox is gone: ask the recipient for a new one in another way."},
 	"1.2": {"There is no such mail domain.", "Check what stands behind the @ of the address."},
 	"1.3": {"The address is not written as an address has to be.", "Correct the address and send the message again."},
 	"1.6": {"The recipient has moved and left no new address.", "Ask the recipient in another way for the new address."},
@@ -36,8 +36,9 @@ var causes = map[string]cause{
 	"3":   {"The other mail system has trouble of its own.", "Send the message again later."},
 	"3.4": {"The message is too big.",
 		"Send it without its attachments or in several parts, or put the files where the recipient can fetch them."},
-	"4":   {"There was trouble on the way to the recipient's mail system.", "Send the message again later."},
-	"4.1": {"No connection to the recipient's mail system could be made.", "Send the message again later. Perhaps that system is gone."},
+	"4": {"There was trouble on the way to the recipient's mail system.", "Send the message again later."},
+	"4.1": {"No connection to the recipient's mail system could be made.",
+		"Send the message again later. Perhaps that system is gone."},
 	"4.2": {"The connection to the recipient's mail system broke off.", "Send the message again later."},
 	"4.3": {"The address of the recipient's mail system could not be looked up in DNS.",
 		"Check what stands behind the @ of the address. If it is right, send the message again later."},
@@ -46,7 +47,8 @@ var causes = map[string]cause{
 	"4.6": {"The message goes round in a circle.", "Tell the postmaster of the recipient's domain in another way, if you can."},
 	"5":   {"The two mail systems did not understand each other.", askPostmaster},
 	"5.3": {"The message has too many recipients for the server.", "Send it to fewer recipients at a time."},
-	"6":   {"The server does not take the message in the form it has.", "Send it in a simpler form, as plain text without attachments."},
+	"6": {"The server does not take the message in the form it has.",
+		"Send it in a simpler form, as plain text without attachments."},
 	"6.7": {"The address has letters that the recipient's mail system cannot handle.",
 		"Ask the recipient for an address in plain letters."},
 	"7": {"The server refused the message by its own rules.",
@@ -82,7 +84,8 @@ var hints = []struct{ words, code string }{
 var byReply = map[int]string{421: "3", 452: "3", 551: "1.6", 552: "2.2", 553: "1.3", 556: "1.10"}
 
 // unknown is what nobody can say more about.
-var unknown = cause{"The server did not take the message.", "Check how the address is written, or reach the recipient in another way."}
+var unknown = cause{"The server did not take the message.",
+	"Check how the address is written, or reach the recipient in another way."}
 
 // causeOf finds the class of a failure: by its code, by the words where the code says nothing, by the SMTP code.
 func causeOf(r Recipient) cause {
