@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"pennypost/internal/envelope"
@@ -45,7 +47,7 @@ func (s *settings) flush(what []string) error {
 	if err != nil {
 		return status.Errorf(status.OSErr, "find this program: %w", err)
 	}
-	args := append([]string{"smtpsend", "--queue", s.queue, "run"}, what...)
+	args := slices.Concat([]string{"smtpsend", "--queue", s.queue, "run"}, strings.Fields(os.Getenv("MAIL_RUN")), what)
 	return status.Errorf(status.Unavailable, "run %s: %w", self, syscall.Exec(self, args, os.Environ()))
 }
 
