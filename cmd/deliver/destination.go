@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +14,7 @@ import (
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/queue"
 	"pennypost/internal/status"
 )
 
@@ -30,6 +33,10 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	if err := o.check(cmd); err != nil {
 		return nil, err
 	}
+	dir := cli.EnvOr(o.queue, "MAIL_QUEUE")
+	if dir != "" {
+		d.opt.Forward = forwardTo(dir)
+	}
 	if o.home != "" {
 		d.find = func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(o.home, a) }
 		return d, nil
@@ -45,7 +52,22 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 		return nil, err
 	}
 	d.find, d.close = off.Lookup, func() { off.Close() }
+	if d.opt.Forward == nil {
+		d.opt.Forward = forwardTo(filepath.Join(off.Root().Name(), "queue"))
+	}
 	return d, nil
+}
+
+// forwardTo puts messages into the queue at dir, which is opened when the first one comes.
+func forwardTo(dir string) func(context.Context, *message.Message, *envelope.Envelope) error {
+	return func(ctx context.Context, m *message.Message, e *envelope.Envelope) error {
+		q, err := queue.Open(dir, queue.Options{})
+		if err != nil {
+			return err
+		}
+		defer q.Close()
+		return q.Accept(ctx, m, e)
+	}
 }
 
 func (o *options) check(cmd *cobra.Command) error {

@@ -24,6 +24,7 @@ func main() { os.Exit(cli.Main(newCommand())) }
 type options struct {
 	office  func() (*postoffice.Office, error)
 	home    string
+	queue   string
 	sender  string
 	rules   rules
 	maxSize int64
@@ -52,6 +53,7 @@ func newCommand() *cobra.Command {
 	o.office = office.Flag(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.home, "home", "", "deliver into the home directory `DIR`, as its .qmail or .forward says")
+	f.StringVar(&o.queue, "queue", "", "forward through the queue `DIR` (default $MAIL_QUEUE, or queue in the office)")
 	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	o.rules.flags(cmd)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")

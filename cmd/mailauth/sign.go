@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/signing"
 	"pennypost/internal/dkim"
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
@@ -20,9 +21,6 @@ type signOptions struct {
 	fields, oversign             []string
 	expire                       time.Duration
 }
-
-// maxKeyFile is far more than a private key has.
-const maxKeyFile = 64 << 10
 
 func newSign() *cobra.Command {
 	var o signOptions
@@ -82,7 +80,7 @@ func (o *signOptions) complete(cmd *cobra.Command) (dkim.SignOptions, error) {
 		sign.Expires = sign.Time.Add(o.expire)
 	}
 	var err error
-	if sign.Key, err = readKey(o.key); err != nil {
+	if sign.Key, err = signing.ReadKey(o.key); err != nil {
 		return sign, err
 	}
 	if err := sign.Check(); err != nil {

@@ -12,7 +12,9 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
+	"pennypost/internal/envelope"
 	"pennypost/internal/handoff"
+	"pennypost/internal/message"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
 )
@@ -28,6 +30,8 @@ func main() {
 type options struct {
 	from, server, pipe            string
 	helo, routes, message         string
+	queue                         string
+	sign                          []string
 	stsCache                      string
 	port                          int
 	timeout                       time.Duration
@@ -54,19 +58,28 @@ func newCommand() *cobra.Command {
 			"  mx --routes example.net | grep -v backup | smtpsend --routes - --message letter you@example.net",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			changed := cmd.Flags().Changed
-			o.fromSet, o.portSet = changed("from"), changed("port")
-			o.resolverSet = changed("resolver") || changed("zone") || os.Getenv("MAIL_RESOLVER") != ""
+			o.note(cmd)
 			return run(cmd, o, args)
 		},
 	}
-	o.resolver = dnsflags.Flags(cmd)
+	o.sendingFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.from, "from", "f", "", "envelope sender, `SENDER`; '' and '<>' are the null sender (default $SENDER)")
+	f.StringVar(&o.message, "message", "", "send the message in `FILE` instead of standard input")
+	f.StringArrayVar(&o.sign, "sign", nil, "with --queue, sign by DKIM with `DOMAIN:SELECTOR:KEYFILE` (repeatable)")
+	o.wire.messageFlags(f)
+	cmd.PersistentFlags().StringVar(&o.queue, "queue", "", "put the message into the queue `DIR`, or work on that (default $MAIL_QUEUE for verbs)")
+	addVerbs(cmd, &o)
+	return cli.Mailpipe(cmd)
+}
+
+// sendingFlags are those about how to send, which a run of the queue has too.
+func (o *options) sendingFlags(cmd *cobra.Command) {
+	o.resolver = dnsflags.Flags(cmd)
+	f := cmd.Flags()
 	f.StringVar(&o.server, "server", "", "send to `URL`: smtp, smtp+tls, smtp+notls, smtps or lmtp://HOST[:PORT], lmtp+unix:///PATH")
 	f.StringVar(&o.pipe, "pipe", "", "speak SMTP with `COMMAND`, run by /bin/sh")
 	f.StringVar(&o.routes, "routes", "", "go by the table of mx --routes in `FILE`, - for standard input (then with --message)")
-	f.StringVar(&o.message, "message", "", "send the message in `FILE` instead of standard input")
 	f.StringVar(&o.stsCache, "sts-cache", "", "keep MTA-STS policies in the directory `DIR`")
 	f.IntVar(&o.port, "port", 25, "connect to `PORT` of the mail exchangers")
 	f.StringVar(&o.helo, "helo", "", "our `NAME` in EHLO (default the host's name, or its address)")
@@ -76,35 +89,33 @@ func newCommand() *cobra.Command {
 	o.wire.flags(f)
 	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")
-	return cli.Mailpipe(cmd)
 }
 
-// run takes message and envelope, sends, reports.
+// note notes which flags were given.
+func (o *options) note(cmd *cobra.Command) {
+	changed := cmd.Flags().Changed
+	o.fromSet, o.portSet = changed("from"), changed("port")
+	o.resolverSet = changed("resolver") || changed("zone") || os.Getenv("MAIL_RESOLVER") != ""
+}
+
+// run takes message and envelope, and sends and reports, or puts them into the queue.
 func run(cmd *cobra.Command, o options, recipients []string) error {
+	if o.queue != "" {
+		return o.queued(cmd, recipients)
+	}
+	if len(o.sign) > 0 {
+		return cli.Usagef("--sign needs --queue; before sending at once, mailauth sign signs")
+	}
 	s, err := newSender(cmd.Context(), cmd, o)
 	if err != nil {
 		return err
 	}
 	defer s.done()
-	in := handoff.Input{Recipients: recipients}
-	if o.message != "" {
-		if in.Stdin, err = os.Open(o.message); err != nil {
-			return status.Errorf(status.NoInput, "read the message: %w", err)
-		}
-		defer in.Stdin.Close()
-	}
-	if o.fromSet {
-		in.Sender = &o.from
-	}
-	m, e, err := handoff.Receive(in)
+	m, e, err := o.receive(recipients)
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	if len(e.Recipients) == 0 {
-		return cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
-	}
-	o.wire.ask(e)
 	s.envelope = e
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 	defer cancel()
@@ -112,4 +123,44 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	// The exit status is the contract; a report that nobody reads changes no fate.
 	s.report(cmd.OutOrStdout())
 	return s.verdict()
+}
+
+// queued is run with --queue.
+func (o *options) queued(cmd *cobra.Command, recipients []string) error {
+	if o.server != "" || o.pipe != "" || o.routes != "" {
+		return cli.Usagef("how to send is said to 'smtpsend --queue DIR run', not when a message is put into the queue")
+	}
+	if err := o.wire.check(); err != nil {
+		return err
+	}
+	m, e, err := o.receive(recipients)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	return o.enqueue(cmd, m, e)
+}
+
+// receive takes message and envelope, as mailpipe(7) says.
+func (o *options) receive(recipients []string) (*message.Message, *envelope.Envelope, error) {
+	in := handoff.Input{Recipients: recipients}
+	if o.message != "" {
+		f, err := os.Open(o.message)
+		if err != nil {
+			return nil, nil, status.Errorf(status.NoInput, "read the message: %w", err)
+		}
+		in.Stdin = f // the message is read from it until the end
+	}
+	if o.fromSet {
+		in.Sender = &o.from
+	}
+	m, e, err := handoff.Receive(in)
+	if err == nil && len(e.Recipients) == 0 {
+		m.Close()
+		err = cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
+	}
+	if err == nil {
+		o.wire.ask(e)
+	}
+	return m, e, err
 }

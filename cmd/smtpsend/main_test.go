@@ -17,7 +17,9 @@ import (
 
 func TestMain(m *testing.M) { mailtest.Main(m) }
 
-func TestScripts(t *testing.T) { mailtest.Scripts(t, "testdata/script", "smtpsend", "smtpd") }
+func TestScripts(t *testing.T) {
+	mailtest.Scripts(t, "testdata/script", "smtpsend", "smtpd", "mailauth")
+}
 
 // smtpsend runs the program with a message on stdin and returns stdout and the exit status.
 func smtpsend(t *testing.T, text string, args ...string) (string, int) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -106,7 +107,7 @@ func printEntry(w io.Writer, e *queue.Entry) {
 			continue
 		}
 		if r.Reply != "" && r.Reply != before {
-			fmt.Fprintf(w, "%26s(%s)\n", "", status.Escape(r.Reply, maxReply))
+			fmt.Fprintf(w, "%26s(%s)\n", "", status.Escape(strings.Trim(r.Reply, "()"), maxReply))
 			before = r.Reply
 		}
 		fmt.Fprintf(w, "%47s%s\n", "", status.Escape(r.Address.String(), maxAddress))

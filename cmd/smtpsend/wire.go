@@ -28,6 +28,10 @@ type wireOptions struct {
 func (w *wireOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&w.chunking, "chunking", "auto", "use BDAT where it is offered: `WHEN`, auto (for large messages), always or never")
 	f.BoolVar(&w.wrap, "wrap-long-lines", false, "re-encode parts with lines of more than 998 bytes instead of refusing the message")
+}
+
+// messageFlags are those about one message.
+func (w *wireOptions) messageFlags(f *pflag.FlagSet) {
 	f.StringVar(&w.by, "by", "", "deliver within `SECONDS;R`, or return it; SECONDS;N: or tell the sender; T behind it: and of each relay")
 	f.StringVar(&w.priority, "priority", "", "transfer with this `PRIORITY`, -9 to 9")
 	f.DurationVar(&w.holdFor, "hold-for", 0, "have the server hold the message for `TIME`")

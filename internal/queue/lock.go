@@ -125,8 +125,11 @@ func (q *Queue) unreadable(id ID, err error) error {
 }
 
 // Message opens the message. The caller closes it.
-func (l *Locked) Message() (*message.Message, error) {
-	f, err := l.q.root.Open(l.ID.message())
+func (l *Locked) Message() (*message.Message, error) { return l.q.Message(l.ID) }
+
+// Message opens the message of an entry. The caller closes it.
+func (q *Queue) Message(id ID) (*message.Message, error) {
+	f, err := q.root.Open(id.message())
 	if err == nil {
 		var m *message.Message
 		if m, err = message.FromFile(f, 0); err == nil {
@@ -134,7 +137,7 @@ func (l *Locked) Message() (*message.Message, error) {
 		}
 		f.Close()
 	}
-	return nil, failed("open the message of", l.ID, err)
+	return nil, failed("open the message of", id, err)
 }
 
 // Record changes recipients, by their numbers, and returns when that is on disk.

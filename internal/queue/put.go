@@ -2,10 +2,12 @@ package queue
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"strconv"
 	"time"
 
 	"pennypost/internal/envelope"
@@ -31,6 +33,25 @@ func (q *Queue) Put(m *message.Message, e *envelope.Envelope, now, due time.Time
 		return "", failed("put", id, err)
 	}
 	return id, nil
+}
+
+// ReleaseTime is when a message that comes now may be sent first: now, or as FUTURERELEASE asks (RFC 4865). What is no time
+// there is now.
+func ReleaseTime(e *envelope.Envelope, now time.Time) time.Time {
+	if n, err := strconv.ParseInt(e.HoldFor, 10, 32); e.HoldFor != "" && err == nil && n > 0 {
+		return now.Add(time.Duration(n) * time.Second)
+	}
+	if at, err := time.Parse(time.RFC3339, e.HoldUntil); e.HoldUntil != "" && err == nil && at.After(now) {
+		return at
+	}
+	return now
+}
+
+// Accept is Put of a message that comes now.
+func (q *Queue) Accept(_ context.Context, m *message.Message, e *envelope.Envelope) error {
+	now := time.Now()
+	_, err := q.Put(m, e, now, ReleaseTime(e, now))
+	return err
 }
 
 // put stages both files and gives them their names, the envelope last: with it the message is in the queue.

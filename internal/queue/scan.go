@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,13 @@ func (q *Queue) Stubs() iter.Seq2[Stub, error] {
 		}
 	}
 }
+
+// Arrivals is the directory out of which an entry is renamed when it comes into the queue; Arrived tells whether a file in
+// it is one that does. Who waits for mail watches it.
+func (q *Queue) Arrivals() string { return filepath.Join(q.root.Name(), dirTmp) }
+
+// Arrived tells whether the path is of an entry that comes in.
+func Arrived(path string) bool { return strings.HasSuffix(path, extEnvelope) }
 
 // Due lists the entries that seem to be due at now, oldest first, and when the next one will be.
 func (q *Queue) Due(now time.Time) (due []ID, next time.Time, err error) {

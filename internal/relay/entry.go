@@ -57,7 +57,7 @@ func (w *work) run(ctx context.Context) error {
 func (w *work) due() (todo []int) {
 	for i, r := range w.l.Recipients {
 		now := !r.Next.After(w.now) || w.r.Early && r.Attempts > 0
-		if r.State == queue.Waiting && now && (w.r.Only == nil || w.r.Only(r.Address)) {
+		if r.State == queue.Waiting && now && (w.r.Only == nil || w.r.Only(&w.l.Entry, r.Address)) {
 			todo = append(todo, i)
 		}
 	}
@@ -99,6 +99,7 @@ func (w *work) expire() error {
 // send gives the message to the relay and records each destination's answers as they come.
 func (w *work) send(ctx context.Context, m *message.Message, todo []int) error {
 	e := w.l.Envelope.For(todo...)
+	e.HoldFor, e.HoldUntil = "", "" // it has been held (RFC 4865)
 	if by, mode, ok := deliverBy(w.l.Envelope, w.l.Arrived); ok {
 		e.By = remaining(w.l.Envelope.By, by, w.now, mode)
 	}

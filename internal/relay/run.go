@@ -25,7 +25,7 @@ type Runner struct {
 	// Compose makes reports; nil = report.Make. A nil message tells nobody.
 	Compose func(context.Context, report.Facts) (*message.Message, *envelope.Envelope, error)
 	// Only limits a run to recipients of which it is true; nil = all.
-	Only        func(envelope.Address) bool
+	Only        func(*queue.Entry, envelope.Address) bool
 	Early       bool // try also those that were tried before and are not due again
 	Parallel    int  // messages at a time; 0 = 20
 	PerDomain   int  // messages at a time whose first recipient is of one domain; 0 = 2

@@ -273,7 +273,7 @@ func TestRunnerOnlyAndEarly(t *testing.T) {
 	p.put("SENDER=s@here.example", "RECIPIENTS=a@a.example\nb@b.example")
 	p.run(0)
 	p.fate = nil
-	p.r.Only, p.r.Early = func(a envelope.Address) bool { return a.Domain == "a.example" }, true
+	p.r.Only, p.r.Early = func(_ *queue.Entry, a envelope.Address) bool { return a.Domain == "a.example" }, true
 	if got := p.run(time.Second); got != "<s@here.example> a@a.example" {
 		t.Errorf("got %s", got)
 	}

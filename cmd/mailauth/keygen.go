@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -15,25 +14,6 @@ import (
 	"pennypost/internal/dkim"
 	"pennypost/internal/status"
 )
-
-// readKey reads a private key. Whatever is wrong with it is the operator's
-// mistake, and so temporary for the message.
-func readKey(file string) (crypto.Signer, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, status.Errorf(status.Config, "reading the private key: %w", err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
-	if err != nil {
-		return nil, status.Errorf(status.Config, "reading the private key: %w", err)
-	}
-	key, err := dkim.ParsePrivateKey(data)
-	if err != nil {
-		return nil, status.Errorf(status.Config, "reading the private key %q: %w", file, err)
-	}
-	return key, nil
-}
 
 // keygenOptions are the flags of keygen.
 type keygenOptions struct {
