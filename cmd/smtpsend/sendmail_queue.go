@@ -37,7 +37,7 @@ func (s *settings) submit(m *message.Message, e *envelope.Envelope) (taken strin
 	}
 	defer q.Close()
 	now := time.Now()
-	id, err := q.Put(m, e, now, now)
+	id, err := q.Put(m, e, now, queue.ReleaseTime(e, now))
 	return "queue " + string(id), err
 }
 

@@ -41,13 +41,18 @@ func (s *settings) speak() error {
 	return status.Errorf(status.Unavailable, "run %s: %w", smtpd, syscall.Exec(smtpd, args, os.Environ()))
 }
 
-// flush is -q: this process becomes smtpsend, which runs the queue once.
+// flush is -q: this process becomes smtpsend, which runs the queue once, under the names that letters from here have.
 func (s *settings) flush(what []string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return status.Errorf(status.OSErr, "find this program: %w", err)
 	}
-	args := slices.Concat([]string{"smtpsend", "--queue", s.queue, "run"}, strings.Fields(os.Getenv("MAIL_RUN")), what)
+	w, err := s.writer("")
+	if err != nil {
+		return err
+	}
+	args := slices.Concat([]string{"smtpsend", "--queue", s.queue, "run", "--name", w.host, "--postmaster", "postmaster@" + w.domain},
+		strings.Fields(os.Getenv("MAIL_RUN")), what)
 	return status.Errorf(status.Unavailable, "run %s: %w", self, syscall.Exec(self, args, os.Environ()))
 }
 
