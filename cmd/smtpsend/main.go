@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,6 +24,9 @@ func main() {
 	if name := filepath.Base(os.Args[0]); slices.Contains(sendmailNames, name) {
 		os.Exit(sendmailMain(name, os.Args[1:]))
 	}
+	if filepath.Base(os.Args[0]) == "qmail-remote" {
+		os.Args = append([]string{os.Args[0], "--report", "qmail", "--"}, os.Args[1:]...)
+	}
 	os.Exit(cli.Main(newCommand()))
 }
 
@@ -40,6 +44,9 @@ type options struct {
 	tls                           tlsOptions
 	network                       networkOptions
 	wire                          wireOptions
+	debug                         debugOptions
+	test                          testOptions
+	reportForm, host              string // host is where --report qmail sends all
 	resolver                      func() (*resolver.Resolver, error)
 	fromSet, portSet, resolverSet bool
 }
@@ -59,15 +66,23 @@ func newCommand() *cobra.Command {
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.note(cmd)
-			return run(cmd, o, args)
+			err := run(cmd, o, args)
+			if err != nil && o.reportForm == "qmail" { // its caller would take an exit status for a reason to bounce
+				fmt.Fprintf(cmd.OutOrStdout(), "Z%s\n\x00", status.Of(err).Line())
+				return nil
+			}
+			return err
 		},
 	}
 	o.sendingFlags(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.from, "from", "f", "", "envelope sender, `SENDER`; '' and '<>' are the null sender (default $SENDER)")
-	f.StringVar(&o.message, "message", "", "send the message in `FILE` instead of standard input")
+	f.StringVar(&o.message, "message", "", "send the message in `FILE` instead of standard input; test is one made here")
 	f.StringArrayVar(&o.sign, "sign", nil, "with --queue, sign by DKIM with `DOMAIN:SELECTOR:KEYFILE` (repeatable)")
 	o.wire.messageFlags(f)
+	o.debug.flags(f)
+	o.test.flags(f)
+	f.StringVar(&o.reportForm, "report", "lines", "report in the `FORM` lines, json, or qmail: that of qmail-remote")
 	cmd.PersistentFlags().StringVar(&o.queue, "queue", "", "put the message into the queue `DIR`, or work on that (default $MAIL_QUEUE for verbs)")
 	addVerbs(cmd, &o)
 	return cli.Mailpipe(cmd)
@@ -106,6 +121,12 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if len(o.sign) > 0 {
 		return cli.Usagef("--sign needs --queue; before sending at once, mailauth sign signs")
 	}
+	var err error
+	if o.reportForm == "qmail" {
+		if recipients, err = o.qmailArgs(recipients); err != nil {
+			return err
+		}
+	}
 	s, err := newSender(cmd.Context(), cmd, o)
 	if err != nil {
 		return err
@@ -117,11 +138,18 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	}
 	defer m.Close()
 	s.envelope = e
+	if o.debug.dump {
+		o.show(cmd.OutOrStdout(), s, m, e)
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), o.timeout)
 	defer cancel()
 	s.send(ctx, m)
 	// The exit status is the contract; a report that nobody reads changes no fate.
-	s.report(cmd.OutOrStdout())
+	s.report(cmd.OutOrStdout(), o.reportForm)
+	if o.reportForm == "qmail" {
+		return nil
+	}
 	return s.verdict()
 }
 
@@ -130,7 +158,13 @@ func (o *options) queued(cmd *cobra.Command, recipients []string) error {
 	if o.server != "" || o.pipe != "" || o.routes != "" {
 		return cli.Usagef("how to send is said to 'smtpsend --queue DIR run', not when a message is put into the queue")
 	}
+	if o.debug != (debugOptions{}) || o.reportForm != "lines" {
+		return cli.Usagef("--stop-after, --drop-after, --dump and --report are for sending at once")
+	}
 	if err := o.wire.check(); err != nil {
+		return err
+	}
+	if err := o.test.check(o.message == testMessage); err != nil {
 		return err
 	}
 	m, e, err := o.receive(recipients)
@@ -145,7 +179,11 @@ func (o *options) queued(cmd *cobra.Command, recipients []string) error {
 func (o *options) receive(recipients []string) (*message.Message, *envelope.Envelope, error) {
 	in := handoff.Input{Recipients: recipients}
 	if o.message != "" {
-		f, err := os.Open(o.message)
+		name := o.message
+		if name == testMessage {
+			name = os.DevNull
+		}
+		f, err := os.Open(name)
 		if err != nil {
 			return nil, nil, status.Errorf(status.NoInput, "read the message: %w", err)
 		}
@@ -161,6 +199,10 @@ func (o *options) receive(recipients []string) (*message.Message, *envelope.Enve
 	}
 	if err == nil {
 		o.wire.ask(e)
+	}
+	if err == nil && o.message == testMessage {
+		m.Close()
+		m, err = o.test.make(e, time.Now())
 	}
 	return m, e, err
 }

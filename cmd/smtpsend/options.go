@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,14 +48,23 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if err := o.wire.apply(&s.smtp, s.stderr); err != nil {
 		return nil, err
 	}
-	if o.login.wanted() {
+	if err := o.debug.apply(&s.smtp); err != nil {
+		return nil, err
+	}
+	if o.login.wanted() && !o.debug.dump {
 		var err error
 		if s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr); err != nil {
 			return nil, err
 		}
 		s.smtp.ClearAuth = o.login.clear
 	}
-	return s, s.route(o, cmd.InOrStdin())
+	if err := s.route(o, cmd.InOrStdin()); err != nil {
+		return nil, err
+	}
+	if o.host != "" && s.endpoint == nil && s.command == "" {
+		s.router = toHost{s.router, o.host}
+	}
+	return s, nil
 }
 
 // done gives back what the sender holds open.
@@ -90,6 +100,12 @@ func (o *options) check() error {
 	}
 	if err := o.tls.check(); err != nil {
 		return err
+	}
+	if err := o.test.check(o.message == testMessage); err != nil {
+		return err
+	}
+	if o.reportForm != "" && !slices.Contains(reportForms, o.reportForm) {
+		return cli.Usagef("--report %q: want lines, json or qmail", o.reportForm)
 	}
 	return o.login.check(o.tls.cert != "")
 }

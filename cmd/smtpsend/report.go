@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"pennypost/internal/relay"
+	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
 
@@ -13,20 +15,39 @@ const (
 	maxReply   = 2048 // bytes shown of a reply
 )
 
-// report writes one line for each recipient, in their order: K, Z or D, the address, the host, the reply.
-func (s *sender) report(w io.Writer) {
+var reportForms = []string{"lines", "json", "qmail"}
+
+// report tells of each recipient, in their order.
+func (s *sender) report(w io.Writer, form string) {
+	if form == "qmail" {
+		s.reportQmail(w)
+		return
+	}
 	for i, r := range s.results {
-		letter := "K"
-		if r.Err != nil {
-			letter = map[status.Class]string{status.Temporary: "Z", status.Permanent: "D"}[r.Err.Class]
+		if form == "json" {
+			s.reportJSON(w, i)
+			continue
 		}
 		host := r.Host
 		if host == "" {
 			host = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", letter,
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", letter(r),
 			status.Escape(s.envelope.Recipients[i].String(), maxAddress), status.Escape(host, maxAddress), said(r))
 	}
+}
+
+// letter is K for taken, Z for later, D for never, and S when the session was to be stopped before.
+func letter(r relay.Outcome) string {
+	switch {
+	case r.Err == nil:
+		return "K"
+	case errors.Is(r.Err, smtp.ErrStopped):
+		return "S"
+	case r.Err.Class == status.Permanent:
+		return "D"
+	}
+	return "Z"
 }
 
 // said is the server's reply as it was, or why there is none.
@@ -43,7 +64,7 @@ func (s *sender) verdict() error {
 	var worst *status.Error
 	failed, exit, first := 0, 0, 0
 	for i, r := range s.results {
-		if r.Err == nil {
+		if r.Err == nil || errors.Is(r.Err, smtp.ErrStopped) {
 			continue
 		}
 		failed++

@@ -47,6 +47,8 @@ type Options struct {
 	WrapLines  bool         // re-encode lines of more than 998 bytes instead of refusing the message
 	Warn       func(string) // told what became of a message on its way that its author should know, or nil
 	XClient    []string     // attributes of XCLIENT commands, after TLS: who we pretend to be
+	Stop       Stage        // end the session there, by QUIT where it may stand
+	Drop       bool         // end it by closing the connection
 	Transcript *Transcript  // or nil
 }
 
@@ -55,16 +57,18 @@ type Header func(net.Conn) ([]byte, error)
 
 // Client is one session with a server, past the greeting. It is not safe for concurrent use.
 type Client struct {
-	o      Options
-	raw    net.Conn // the connection, or the tls.Conn over it
-	conn   net.Conn // raw with the transcript
-	r      *bufio.Reader
-	tls    *tls.ConnectionState // nil = in clear
-	esmtp  map[string]string    // EHLO keywords in upper case, and their parameters
-	open   bool                 // a transaction may be open: RSET before the next
-	begun  int                  // transactions
-	dial   Dialer
-	broken error // why no further command can be sent
+	o     Options
+	raw   net.Conn // the connection, or the tls.Conn over it
+	conn  net.Conn // raw with the transcript
+	r     *bufio.Reader
+	tls   *tls.ConnectionState // nil = in clear
+	esmtp map[string]string    // EHLO keywords in upper case, and their parameters
+	open  bool                 // a transaction may be open: RSET before the next
+	begun int                  // transactions
+	dial  Dialer
+	// of Options.Stop
+	stopped, dropped bool
+	broken           error // why no further command can be sent
 }
 
 // handshakeError is a TLS handshake that failed after the server agreed to one.
@@ -103,6 +107,9 @@ func connect(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 		c.conn.Close()
 		return nil, err
 	}
+	if c.stopped {
+		c.halt(ctx)
+	}
 	return c, nil
 }
 
@@ -113,7 +120,7 @@ func (c *Client) use(conn net.Conn) {
 
 // begin is everything before the first transaction.
 func (c *Client) begin(ctx context.Context) error {
-	if err := c.header(ctx); err != nil {
+	if err := c.header(ctx); err != nil || c.stopAt(StageConnect) {
 		return err
 	}
 	if c.o.TLS == TLSImplicit {
@@ -121,11 +128,14 @@ func (c *Client) begin(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.greeting(ctx); err != nil {
+	if err := c.greeting(ctx); err != nil || c.stopAt(StageBanner) {
 		return err
 	}
-	for _, step := range []func(context.Context) error{c.hello, c.startTLS, c.xclient, c.login} {
-		if err := step(ctx); err != nil {
+	for _, step := range []struct {
+		do   func(context.Context) error
+		then Stage
+	}{{c.hello, StageEhlo}, {c.startTLS, StageTLS}, {c.xclient, NoStage}, {c.login, StageAuth}} {
+		if err := step.do(ctx); err != nil || c.stopAt(step.then) {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 
 	"pennypost/internal/message"
@@ -14,6 +15,25 @@ import (
 func Check(m *message.Message) error {
 	_, err := scan(m.Reader())
 	return err
+}
+
+// Describe says in words what matters of a message to servers, or why it can be sent to none.
+func Describe(m *message.Message) (string, error) {
+	what, err := scan(m.Reader())
+	if err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf("%d bytes with CRLF", what.size)
+	if what.eightHead {
+		text += ", 8-bit header"
+	}
+	if what.eightBody {
+		text += ", 8-bit body"
+	}
+	if what.longLine > 0 {
+		text += fmt.Sprintf(", line %d is longer than %d bytes", what.longLine, recode.MaxLine)
+	}
+	return text, nil
 }
 
 // content is what must be known of a message before the first command is sent for it.

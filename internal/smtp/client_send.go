@@ -34,6 +34,9 @@ func (c *Client) Send(ctx context.Context, m *message.Message, e *envelope.Envel
 	stop := c.watch(ctx)
 	defer func() { stop() }()
 	out := make([]Outcome, len(e.Recipients))
+	if c.stopped {
+		return failAll(out, c.broken)
+	}
 	m, what, err := c.fit(m)
 	if err != nil {
 		return failAll(out, err)
@@ -104,6 +107,7 @@ type transaction struct {
 	accepted []rcpt // RCPT was answered by 2xx; their fate is that of the data
 	again    []rcpt // too many for one transaction
 	refused  *Reply // to MAIL
+	sender   Reply  // to MAIL, when it is not refused
 	data     Reply  // to DATA; Code 0 = not asked
 }
 
@@ -115,11 +119,17 @@ type step struct {
 }
 
 func (t *transaction) run(ctx context.Context) {
-	chunks := t.c.chunks(t.what.size)
+	chunks := t.c.chunks(t.what.size) && t.c.o.Stop != StageData
 	err := t.c.play(ctx, t.steps(!chunks))
 	t.c.open = true
 	t.c.begun++
 	switch {
+	case err == nil && t.refused == nil && t.c.broken == nil && (t.c.stopAt(StageMail) || t.c.stopAt(StageRcpt)):
+		t.stop(ctx, t.rcpts, t.mailReply())
+		return
+	case err == nil && t.refused == nil && t.inData() && t.c.stopAt(StageData):
+		t.stop(ctx, t.accepted, &t.data)
+		return
 	case chunks && err == nil && t.refused == nil && len(t.accepted) > 0 && t.c.broken == nil:
 		t.send(ctx, t.c.chunked)
 		return
@@ -156,8 +166,9 @@ func (t *transaction) steps(data bool) []step {
 	if t.c.open {
 		steps = append(steps, step{"RSET", waitMail, func(Reply) bool { return true }})
 	}
+	mail := len(steps)
 	steps = append(steps, step{t.mail, waitMail, func(r Reply) bool {
-		if !r.Positive() {
+		if t.sender = r; !r.Positive() {
 			t.refused = &r
 		}
 		return r.Positive()
@@ -169,9 +180,10 @@ func (t *transaction) steps(data bool) []step {
 		}})
 	}
 	if !data {
-		return steps
+		return t.c.cut(steps, mail)
 	}
-	return append(steps, step{"DATA", waitData, func(r Reply) bool { t.data = r; return true }})
+	steps = append(steps, step{"DATA", waitData, func(r Reply) bool { t.data = r; return true }})
+	return t.c.cut(steps, mail)
 }
 
 // answered takes the reply to a RCPT. 552 without a reason of its own means too many recipients, which is temporary (RFC
@@ -291,6 +303,10 @@ func (t *transaction) send(ctx context.Context, write func(context.Context, *mes
 		return
 	}
 	t.c.open = false
+	if t.c.stopAt(StageDot) {
+		t.stop(ctx, t.accepted, &Reply{})
+		return
+	}
 	for i := range t.accepted {
 		rep, err := t.c.reply(ctx, waitDot)
 		if err != nil {
