@@ -126,11 +126,21 @@ func flagText(host string, f Flag) string {
 // dane decides by DANE (RFC 7672 section 2.2): what the DNS does not vouch for
 // is no reason for anything, trouble on the way is a reason to stay away.
 func (l *lookup) dane(ctx context.Context, t *Target, found resolver.Answer[netip.Addr]) {
-	if !l.Authentic {
+	name := t.Host
+	switch {
+	case t.Implicit && l.Name != t.Host:
+		// The domain is an alias of the host: that is a chain too.
+		name = l.Name
+		var err error
+		if found, err = l.addresses(ctx, name); err != nil {
+			t.refuse(err)
+			return
+		}
+	case !l.Authentic && !t.Implicit:
 		t.Why = "no DANE, since the way to it is not authenticated"
 		return
 	}
-	bases, err := l.bases(ctx, t.Host, found)
+	bases, err := l.bases(ctx, name, found)
 	if err != nil {
 		t.refuse(err)
 		return
@@ -150,8 +160,8 @@ func (l *lookup) dane(ctx context.Context, t *Target, found resolver.Answer[neti
 	}
 }
 
-// bases are the names below which TLSA records count, in order (RFC 7672 section
-// 2.2.2): where CNAMEs lead to, if all steps are authentic, and the name they
+// bases are the names below which TLSA records count, in order (RFC 7671 section
+// 7, RFC 7672 section 2.2.2): where CNAMEs lead to, if all steps are authentic, and the name they
 // start from, if at least the first step is.
 func (l *lookup) bases(ctx context.Context, host string, found resolver.Answer[netip.Addr]) ([]string, error) {
 	end := strings.TrimSuffix(found.Name, ".")

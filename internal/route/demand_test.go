@@ -53,6 +53,13 @@ aliasout.sec.example. CNAME mx.open.example.
 _25._tcp.aliasout.sec.example. TLSA 3 1 1 SUM
 cnopen.sec.example.  MX 10 alias.plain.sec.example.
 alias.plain.sec.example. CNAME mx.sec.example.
+imp.sec.example.     CNAME host.sec.example.
+impbare.sec.example. CNAME bare.sec.example.
+_25._tcp.impbare.sec.example. TLSA 3 1 1 SUM
+impout.sec.example.  CNAME web.open.example.
+_25._tcp.impout.sec.example. TLSA 3 1 1 SUM
+web.open.example.    A 192.0.2.9
+impopen.open.example. CNAME host.sec.example.
 sub.sec.example.     MX 10 short.sec.example.
 short.sec.example.   A 192.0.2.8
 _25._tcp.short.sec.example. TLSA 3 1 1 00
@@ -100,6 +107,10 @@ func TestDANE(t *testing.T) {
 		{"cnbare.sec.example", "aliasbare.sec.example dane[aliasbare.sec.example cnbare.sec.example] +cname"},
 		{"cnout.sec.example", "aliasout.sec.example dane[aliasout.sec.example cnout.sec.example] +cname"},
 		{"cnopen.sec.example", "alias.plain.sec.example opportunistic +cname"},
+		{"imp.sec.example", "host.sec.example dane[host.sec.example imp.sec.example]"},
+		{"impbare.sec.example", "bare.sec.example dane[impbare.sec.example bare.sec.example]"},
+		{"impout.sec.example", "web.open.example dane[impout.sec.example web.open.example]"},
+		{"impopen.open.example", "host.sec.example opportunistic"},
 		{"[192.0.2.1]", "[192.0.2.1] opportunistic"},
 		{"[alias.sec.example]", "alias.sec.example dane[mx.sec.example alias.sec.example]"},
 	} {
