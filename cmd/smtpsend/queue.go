@@ -27,24 +27,16 @@ func openQueue(cmd *cobra.Command, dir string) (*queue.Queue, error) {
 
 // enqueue puts a message into the queue and prints the entry's name. It is on disk then.
 func (o *options) enqueue(cmd *cobra.Command, m *message.Message, e *envelope.Envelope) error {
-	var keys []dkim.SignOptions
-	for _, spec := range o.sign {
-		k, err := signing.Parse(spec)
-		if err != nil {
-			return err
-		}
-		keys = append(keys, k)
+	keys, err := signingKeys(o.sign)
+	if err != nil {
+		return err
 	}
 	q, err := openQueue(cmd, o.queue)
 	if err != nil {
 		return err
 	}
 	defer q.Close()
-	now := time.Now()
-	if m, err = signing.Sign(m, keys, now); err != nil {
-		return err
-	}
-	id, err := q.Put(m, e, now, queue.ReleaseTime(e, now))
+	id, err := put(q, m, e, keys)
 	if err != nil {
 		return err
 	}
@@ -52,6 +44,29 @@ func (o *options) enqueue(cmd *cobra.Command, m *message.Message, e *envelope.En
 		fmt.Fprintln(cmd.ErrOrStderr(), id)
 	}
 	return nil
+}
+
+// signingKeys reads DOMAIN:SELECTOR:KEYFILE of each signature that is to be made.
+func signingKeys(specs []string) ([]dkim.SignOptions, error) {
+	var keys []dkim.SignOptions
+	for _, spec := range specs {
+		k, err := signing.Parse(spec)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, k)
+	}
+	return keys, nil
+}
+
+// put signs a message and puts it into the queue.
+func put(q *queue.Queue, m *message.Message, e *envelope.Envelope, keys []dkim.SignOptions) (queue.ID, error) {
+	now := time.Now()
+	m, err := signing.Sign(m, keys, now)
+	if err != nil {
+		return "", err
+	}
+	return q.Put(m, e, now, queue.ReleaseTime(e, now))
 }
 
 // queueCommand is a verb about the queue.

@@ -31,13 +31,16 @@ func (s *settings) submit(m *message.Message, e *envelope.Envelope) (taken strin
 		defer stop()
 		return s.program[0], handoff.Command{Args: s.program, Deadline: submitDeadline, Stdout: io.Discard}.Run(ctx, m, e)
 	}
+	keys, err := signingKeys(strings.Fields(os.Getenv("MAIL_SIGN")))
+	if err != nil {
+		return "", status.Errorf(status.Config, "MAIL_SIGN: %w", err)
+	}
 	q, err := queue.Open(s.queue, queue.Options{})
 	if err != nil {
 		return "", err
 	}
 	defer q.Close()
-	now := time.Now()
-	id, err := q.Put(m, e, now, queue.ReleaseTime(e, now))
+	id, err := put(q, m, e, keys)
 	return "queue " + string(id), err
 }
 

@@ -24,7 +24,7 @@ const (
 )
 
 // settingNames are the variables that the settings file may set. The environment goes before it.
-var settingNames = []string{"MAIL_QUEUE", "MAIL_DOMAIN", "MAIL_RESOLVER", "MAIL_RUN", "MAIL_SUBMIT"}
+var settingNames = []string{"MAIL_QUEUE", "MAIL_DOMAIN", "MAIL_RESOLVER", "MAIL_RUN", "MAIL_SIGN", "MAIL_SUBMIT"}
 
 // settings are what sendmail goes by.
 type settings struct {
