@@ -119,6 +119,19 @@ func TestCauses(t *testing.T) {
 	}
 }
 
+func TestRemote(t *testing.T) {
+	for host, want := range map[string]string{
+		"mx.example.net[192.0.2.1]:25": "mx.example.net", "mx.example.net": "mx.example.net", "mx.example.net:2525": "mx.example.net",
+		"192.0.2.1:25": "[192.0.2.1]", "192.0.2.1": "[192.0.2.1]", "[192.0.2.1]": "[192.0.2.1]", "[2001:db8::1]:25": "[IPv6:2001:db8::1]",
+		"2001:db8::1": "[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]": "[IPv6:2001:db8::1]", "[IPv6:2001:db8::1]:2525": "[IPv6:2001:db8::1]",
+		"pipe": "", "office": "", "-": "", "": "", "a\nb.example": "", "[nothing]": "",
+	} {
+		if got := remote(host); got != want {
+			t.Errorf("%q: got %q, want %q", host, got, want)
+		}
+	}
+}
+
 // Sizes: beyond the limits something is left out and said to be.
 func TestLimits(t *testing.T) {
 	tests := []struct {

@@ -1,9 +1,11 @@
 package report
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 
+	"pennypost/internal/envelope"
 	"pennypost/internal/status"
 )
 
@@ -90,14 +92,18 @@ func (d *draft) diagnostic(r Recipient) string {
 
 // remote is the name of a server in our logs without address and port, or its address literal; "" when it is no name.
 func remote(host string) string {
+	if ap, err := netip.ParseAddrPort(host); err == nil {
+		return envelope.Literal(ap.Addr().Unmap().WithZone(""))
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		return envelope.Literal(ip.Unmap().WithZone(""))
+	}
 	name := host
-	if i := strings.IndexByte(host, '['); i > 0 {
+	if i := strings.IndexAny(host, "[:"); i > 0 {
 		name = host[:i]
 	} else if i == 0 {
 		name, _, _ = strings.Cut(host, "]")
 		name += "]"
-	} else {
-		name, _, _ = strings.Cut(host, ":")
 	}
 	if !strings.ContainsAny(name, ".[") {
 		return ""
