@@ -132,8 +132,8 @@ func (d *draft) letter(b *strings.Builder) {
 // explain says of a recipient what happened, in whose words, and what can be done.
 func (d *draft) explain(b *strings.Builder, r Recipient) {
 	if r.Action != Failed && r.Action != Delayed {
-		if name := status.Escape(r.Host, shownBytes); name != "" && name != "-" {
-			wrap(b, "    ", "by "+name)
+		if remote(r.Host) != "" {
+			wrap(b, "    ", "by "+status.Escape(r.Host, shownBytes))
 		}
 		return
 	}
