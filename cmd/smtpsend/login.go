@@ -20,7 +20,7 @@ type loginOptions struct {
 	user, mechanisms     string
 	file, command, netrc string // netrc "" = not given
 	fd                   int    // -1 = not given
-	clear                bool
+	clear, optional      bool
 }
 
 func (l *loginOptions) flags(f *pflag.FlagSet) {
@@ -31,6 +31,7 @@ func (l *loginOptions) flags(f *pflag.FlagSet) {
 	f.IntVar(&l.fd, "password-fd", -1, "the password is the first line of descriptor `N`")
 	f.StringVar(&l.netrc, "netrc", "", "user and password stand in `FILE`, in the form of netrc")
 	f.Lookup("netrc").NoOptDefVal = defaultNetrc
+	f.BoolVar(&l.optional, "auth-optional", false, "go on without logging in where the server offers none of the mechanisms")
 	f.BoolVar(&l.clear, "clear-auth", false, "send the password where TLS is not demanded, too")
 }
 
@@ -65,8 +66,8 @@ func (l *loginOptions) check(certificate bool) error {
 		return cli.Usagef("--password-file, --password-command, --password-fd and --netrc do not go together")
 	case l.fd >= 0 && l.fd <= 2:
 		return cli.Usagef("--password-fd %d: want 3 or more, standard input is the message", l.fd)
-	case l.clear && !l.wanted(), sources > 0 && !l.wanted():
-		return cli.Usagef("a password needs --user or --netrc")
+	case (l.clear || l.optional) && !l.wanted(), sources > 0 && !l.wanted():
+		return cli.Usagef("--password-file and the like, --clear-auth and --auth-optional need --user or --netrc")
 	case l.wanted() && l.user == "" && l.netrc == "" && !l.external():
 		return cli.Usagef("--auth needs --user or --netrc")
 	case l.external() && sources > 0:

@@ -46,7 +46,7 @@ type options struct {
 	wire                          wireOptions
 	debug                         debugOptions
 	test                          testOptions
-	reportForm, host              string // host is where --report qmail sends all
+	reportForm, host, via         string // host is where --report qmail sends all
 	resolver                      func() (*resolver.Resolver, error)
 	fromSet, portSet, resolverSet bool
 }
@@ -82,6 +82,7 @@ func newCommand() *cobra.Command {
 	o.wire.messageFlags(f)
 	o.debug.flags(f)
 	o.test.flags(f)
+	f.StringVar(&o.via, "via", "", "send all to the mail exchangers of `DOMAIN`")
 	f.StringVar(&o.reportForm, "report", "lines", "report in the `FORM` lines, json, or qmail: that of qmail-remote")
 	cmd.PersistentFlags().StringVar(&o.queue, "queue", "", "put the message into the queue `DIR`, or work on that (default $MAIL_QUEUE for verbs)")
 	addVerbs(cmd, &o)

@@ -25,7 +25,7 @@ func (n *networkOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&n.bind, "bind", "", "connect from `ADDRESS[:PORT]`")
 	f.BoolVarP(&n.four, "ipv4", "4", false, "connect to IPv4 addresses only")
 	f.BoolVarP(&n.six, "ipv6", "6", false, "connect to IPv6 addresses only")
-	f.StringVar(&n.header, "proxy-protocol", "", "begin with a PROXY header, `'v1|v2 SRC[,DST]'`, as a proxy before the server does")
+	f.StringVar(&n.header, "proxy-protocol", "", "begin with a PROXY header, `'v1|v2 SRC[,DST]|local'`, as a proxy before the server does")
 	f.StringArrayVar(&n.xclient, "xclient", nil, "pretend by XCLIENT `'NAME=VALUE ...'` to be somebody else; may be repeated")
 }
 
@@ -74,15 +74,20 @@ func end(text string) (netip.AddrPort, error) {
 // proxyHeader is what --proxy-protocol names; the destination may be left open.
 type proxyHeader struct {
 	version             byte
+	local               bool // about no client: the proxy itself connects
 	source, destination netip.AddrPort
 }
 
-// parseProxy reads "v1 SRC" or "v2 SRC,DST".
+// parseProxy reads "v1 SRC", "v2 SRC,DST" or "v1 local".
 func parseProxy(text string) (h proxyHeader, err error) {
 	version, ends, _ := strings.Cut(text, " ")
+	h.local = ends == "local"
 	var ok bool
 	if h.version, ok = map[string]byte{"v1": 1, "v2": 2}[version]; !ok {
 		return h, errors.New("want v1 or v2, then the source")
+	}
+	if h.local {
+		return h, nil
 	}
 	source, destination, given := strings.Cut(ends, ",")
 	if h.source, err = end(source); err != nil || !given {
@@ -97,6 +102,9 @@ func parseProxy(text string) (h proxyHeader, err error) {
 // format makes the header for a connection. The destination that was not given is its other end, or none where that has
 // another family.
 func (h proxyHeader) format(c net.Conn) ([]byte, error) {
+	if h.local {
+		return accepting.LocalHeader(h.version)
+	}
 	if h.destination.IsValid() {
 		return accepting.ProxyHeader(h.version, h.source, h.destination)
 	}

@@ -56,10 +56,13 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 		if s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr); err != nil {
 			return nil, err
 		}
-		s.smtp.ClearAuth = o.login.clear
+		s.smtp.ClearAuth, s.smtp.AuthIf = o.login.clear, o.login.optional
 	}
 	if err := s.route(o, cmd.InOrStdin()); err != nil {
 		return nil, err
+	}
+	if o.via != "" {
+		o.host = o.via
 	}
 	if o.host != "" && s.endpoint == nil && s.command == "" {
 		s.router = toHost{s.router, o.host}
@@ -87,6 +90,8 @@ func (o *options) check() error {
 		return cli.Usagef("--port is for mail exchangers")
 	case o.stsCache != "" && (o.server != "" || o.pipe != "" || o.routes != ""):
 		return cli.Usagef("--sts-cache is for mail exchangers")
+	case o.via != "" && (o.server != "" || o.pipe != ""):
+		return cli.Usagef("--via goes neither with --server nor with --pipe")
 	case o.port < 1 || o.port > 65535:
 		return cli.Usagef("--port %d: want 1 to 65535", o.port)
 	case o.timeout <= 0:

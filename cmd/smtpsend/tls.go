@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"slices"
@@ -20,9 +21,11 @@ import (
 
 // tlsOptions are the flags about TLS.
 type tlsOptions struct {
-	caFile, pins, sni, min string
-	cert, key, session     string
-	noVerify               bool
+	caFile, pins, sni  string
+	min, max, saveCert string
+	strict             bool
+	cert, key, session string
+	noVerify           bool
 }
 
 func (t *tlsOptions) flags(f *pflag.FlagSet) {
@@ -30,7 +33,10 @@ func (t *tlsOptions) flags(f *pflag.FlagSet) {
 	f.BoolVar(&t.noVerify, "no-verify", false, "demand TLS but take any certificate")
 	f.StringVar(&t.pins, "pin", "", "take the certificates whose public key has one of these `SHA256,...` sums and no others")
 	f.StringVar(&t.sni, "sni", "", "ask for the certificate of `NAME`, and verify it for that, instead of the URL's host")
-	f.StringVar(&t.min, "tls-min", "1.2", "demand TLS of this `VERSION` at least, 1.2 or 1.3")
+	f.StringVar(&t.min, "tls-min", "1.2", "demand TLS of this `VERSION` at least, 1.0 to 1.3")
+	f.StringVar(&t.max, "tls-max", "1.3", "speak TLS of this `VERSION` at most, 1.0 to 1.3")
+	f.BoolVar(&t.strict, "tls-strict", false, "with smtp://, do not go on in clear when a handshake fails")
+	f.StringVar(&t.saveCert, "save-cert", "", "write the certificates that the server showed to `FILE`")
 	f.StringVar(&t.cert, "cert", "", "our certificate for servers that ask for one, from `FILE`")
 	f.StringVar(&t.key, "key", "", "its key, from `FILE` (default the file of --cert)")
 	f.StringVar(&t.session, "tls-session", "", "keep the TLS session in `FILE` for the next time")
@@ -45,12 +51,25 @@ func (t *tlsOptions) check() error {
 	switch {
 	case t.key != "" && t.cert == "":
 		return cli.Usagef("--key needs --cert")
-	case t.min != "1.2" && t.min != "1.3":
-		return cli.Usagef("--tls-min %q: want 1.2 or 1.3", t.min)
+	case tlsVersions[t.min] == 0 || tlsVersions[t.max] == 0 || tlsVersions[t.min] > tlsVersions[t.max] && t.min != "1.2":
+		return cli.Usagef("--tls-min %q, --tls-max %q: want 1.0, 1.1, 1.2 or 1.3, the first not above the second", t.min, t.max)
 	case t.pins != "" && (t.noVerify || t.caFile != ""):
 		return cli.Usagef("--pin does not go with --no-verify and --cacert: it is all that is verified")
 	}
 	return nil
+}
+
+var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+// save writes the chain that the server showed; the file is that of the last connection.
+func (t *tlsOptions) save(s tls.ConnectionState) {
+	var text []byte
+	for _, c := range s.PeerCertificates {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
+	}
+	if err := os.WriteFile(t.saveCert, text, 0o644); err != nil {
+		fmt.Fprintf(os.Stderr, "smtpsend: save the certificates: %v\n", err)
+	}
 }
 
 // config is for a server that the URL calls host.
@@ -62,9 +81,7 @@ func (t *tlsOptions) config(host string) (*tls.Config, error) {
 	if t.sni != "" {
 		c.ServerName = t.sni
 	}
-	if t.min == "1.3" {
-		c.MinVersion = tls.VersionTLS13
-	}
+	c.MinVersion, c.MaxVersion = min(tlsVersions[t.min], tlsVersions[t.max]), tlsVersions[t.max]
 	if t.session != "" {
 		c.ClientSessionCache = &sessionFile{name: t.session}
 	}
@@ -127,7 +144,10 @@ func checkPin(s tls.ConnectionState, pins [][]byte) error {
 // apply makes of the flags what a connection needs.
 func (t *tlsOptions) apply(o *smtp.Options, host string) error {
 	c, err := t.config(host)
-	o.TLSConfig, o.Verifies = c, t.pins != ""
+	o.TLSConfig, o.Verifies, o.Strict = c, t.pins != "", t.strict
+	if t.saveCert != "" {
+		o.Shook = t.save
+	}
 	return err
 }
 

@@ -18,6 +18,7 @@ import (
 type wireOptions struct {
 	chunking             string
 	wrap                 bool
+	noEhlo, noPipeline   bool
 	by, priority         string
 	holdFor              time.Duration
 	holdUntil            string
@@ -27,6 +28,8 @@ type wireOptions struct {
 
 func (w *wireOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&w.chunking, "chunking", "auto", "use BDAT where it is offered: `WHEN`, auto (for large messages), always or never")
+	f.BoolVar(&w.noEhlo, "no-ehlo", false, "say HELO and use no extension")
+	f.BoolVar(&w.noPipeline, "no-pipelining", false, "wait for each reply, whatever the server offers")
 	f.BoolVar(&w.wrap, "wrap-long-lines", false, "re-encode parts with lines of more than 998 bytes instead of refusing the message")
 }
 
@@ -49,7 +52,7 @@ func (w *wireOptions) apply(o *smtp.Options, stderr io.Writer) error {
 	if !ok {
 		return cli.Usagef("--chunking %q: want auto, always or never", w.chunking)
 	}
-	o.Chunking, o.WrapLines = when, w.wrap
+	o.Chunking, o.WrapLines, o.NoEhlo, o.NoPipeline = when, w.wrap, w.noEhlo, w.noPipeline
 	o.Warn = func(text string) { fmt.Fprintln(stderr, "smtpsend: "+text) }
 	return w.check()
 }

@@ -34,22 +34,27 @@ type Dialer func(ctx context.Context) (net.Conn, error)
 
 // Options say how to begin a session.
 type Options struct {
-	Helo       string       // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
-	LMTP       bool         // RFC 2033 instead of SMTP
-	TLS        TLSMode      // what is demanded
-	TLSConfig  *tls.Config  // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
-	Verifies   bool         // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
-	Auth       []Mechanism  // log in by the first of these that the server offers; empty = do not
-	ClearAuth  bool         // a mechanism may send the secret where TLS is not demanded, to another host too
-	Network    Network      // for those who dial; Connect does not use it
-	Header     Header       // what is written before anything else, or nil
-	Chunking   Chunking     // when to use BDAT
-	WrapLines  bool         // re-encode lines of more than 998 bytes instead of refusing the message
-	Warn       func(string) // told what became of a message on its way that its author should know, or nil
-	XClient    []string     // attributes of XCLIENT commands, after TLS: who we pretend to be
-	Stop       Stage        // end the session there, by QUIT where it may stand
-	Drop       bool         // end it by closing the connection
-	Transcript *Transcript  // or nil
+	Helo       string                    // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
+	LMTP       bool                      // RFC 2033 instead of SMTP
+	TLS        TLSMode                   // what is demanded
+	TLSConfig  *tls.Config               // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
+	Verifies   bool                      // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
+	Auth       []Mechanism               // log in by the first of these that the server offers; empty = do not
+	AuthIf     bool                      // go on without logging in where the server offers none of them
+	ClearAuth  bool                      // a mechanism may send the secret where TLS is not demanded, to another host too
+	Network    Network                   // for those who dial; Connect does not use it
+	Header     Header                    // what is written before anything else, or nil
+	Chunking   Chunking                  // when to use BDAT
+	WrapLines  bool                      // re-encode lines of more than 998 bytes instead of refusing the message
+	Warn       func(string)              // told what became of a message on its way that its author should know, or nil
+	XClient    []string                  // attributes of XCLIENT commands, after TLS: who we pretend to be
+	Strict     bool                      // TLSOffered: a handshake that fails ends the attempt
+	NoEhlo     bool                      // say HELO, and use no extension
+	NoPipeline bool                      // wait for each reply, whatever is offered
+	Shook      func(tls.ConnectionState) // told of each TLS handshake, or nil
+	Stop       Stage                     // end the session there, by QUIT where it may stand
+	Drop       bool                      // end it by closing the connection
+	Transcript *Transcript               // or nil
 }
 
 // Header makes what goes before the session, such as that of the PROXY protocol.
@@ -87,7 +92,7 @@ func (h *handshakeError) Unwrap() error { return h.err }
 func Connect(ctx context.Context, dial Dialer, o Options) (*Client, error) {
 	c, err := connect(ctx, dial, o)
 	var h *handshakeError
-	if o.TLS == TLSOffered && errors.As(err, &h) && ctx.Err() == nil {
+	if o.TLS == TLSOffered && !o.Strict && errors.As(err, &h) && ctx.Err() == nil {
 		o.Transcript.Remark("%v; once more, in clear", h)
 		o.TLS = TLSNone
 		return connect(ctx, dial, o)
@@ -163,15 +168,15 @@ func (c *Client) hello(ctx context.Context) error {
 		verb = "LHLO "
 	}
 	c.esmtp = nil
+	if c.o.NoEhlo && !c.o.LMTP {
+		return c.helo(ctx, name)
+	}
 	rep, err := c.command(ctx, waitHello, verb+name)
 	if err != nil {
 		return err
 	}
 	if rep.Permanent() && !c.o.LMTP {
-		if rep, err = c.command(ctx, waitHello, "HELO "+name); err != nil {
-			return err
-		}
-		return expect(rep, 250, "HELO")
+		return c.helo(ctx, name)
 	}
 	if err := expect(rep, 250, strings.TrimSpace(verb)); err != nil {
 		return err
@@ -182,6 +187,15 @@ func (c *Client) hello(ctx context.Context) error {
 		c.esmtp[strings.ToUpper(word)] = strings.TrimSpace(params)
 	}
 	return nil
+}
+
+// helo is the greeting that offers nothing (RFC 5321 section 3.2).
+func (c *Client) helo(ctx context.Context, name string) error {
+	rep, err := c.command(ctx, waitHello, "HELO "+name)
+	if err != nil {
+		return err
+	}
+	return expect(rep, 250, "HELO")
 }
 
 // startTLS changes to TLS where it is demanded, or wanted and offered, and says EHLO again: nothing said before counts
@@ -223,6 +237,7 @@ func (c *Client) handshake(ctx context.Context) error {
 	} else if c.o.TLSConfig != nil {
 		given := c.o.TLSConfig
 		config.ServerName, config.Certificates, config.ClientSessionCache = given.ServerName, given.Certificates, given.ClientSessionCache
+		config.MaxVersion = given.MaxVersion
 	}
 	conn := tls.Client(c.raw, config)
 	c.until(ctx, waitHandshake)
@@ -233,6 +248,9 @@ func (c *Client) handshake(ctx context.Context) error {
 	c.tls = &state
 	c.use(conn)
 	c.o.Transcript.TLS(state)
+	if c.o.Shook != nil {
+		c.o.Shook(state)
+	}
 	return nil
 }
 

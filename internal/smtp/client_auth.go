@@ -55,6 +55,9 @@ func (c *Client) login(ctx context.Context) error {
 			return c.exchange(ctx, m.Name, x)
 		}
 	}
+	if withheld == "" && c.o.AuthIf {
+		return nil
+	}
 	if withheld != "" {
 		return status.Errorf(status.Config, "log in: %s sends the secret, not without TLS that is demanded", withheld)
 	}

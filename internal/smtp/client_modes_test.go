@@ -15,6 +15,19 @@ func TestSendPipelined(t *testing.T) {
 			<- .
 			-> 250 taken
 			<- QUIT`, "K 250 taken\n"},
+		{"offered and not wished", Options{NoPipeline: true}, []string{"b@b.example"}, "x", helloPipelining + `
+			<- MAIL FROM:<a@a.example> SIZE=3
+			-> 250
+			<- RCPT TO:<b@b.example>
+			-> 550 no
+			<- QUIT`, "D 550 5.0.0 no\n"},
+		{"HELO by wish", Options{NoEhlo: true}, []string{"b@b.example"}, "x", `
+			-> 220 mx.example
+			<- HELO me.example
+			-> 250 ok
+			<- MAIL FROM:<a@a.example>
+			-> 550 no
+			<- QUIT`, "D 550 5.0.0 no\n"},
 		{"pipelined, answered as it comes", Options{}, []string{"b@b.example", "c@b.example"}, "x", helloPipelining + `
 			<- MAIL FROM:<a@a.example> SIZE=3
 			-> 250

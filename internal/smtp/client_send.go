@@ -217,7 +217,7 @@ func verdict(r Reply, command string) *status.Error {
 
 // play sends the commands, all in one write where the server offers PIPELINING (RFC 2920), and hands each its reply.
 func (c *Client) play(ctx context.Context, steps []step) error {
-	if _, ok := c.esmtp["PIPELINING"]; ok {
+	if _, ok := c.esmtp["PIPELINING"]; ok && !c.o.NoPipeline {
 		return c.pipeline(ctx, steps)
 	}
 	for _, s := range steps {

@@ -163,14 +163,18 @@ func TestTLS(t *testing.T) {
 
 // A handshake that fails is followed by one connection in clear when TLS was not demanded, and by none when it was.
 func TestFailedHandshake(t *testing.T) {
-	for _, mode := range []TLSMode{TLSOffered, TLSRequired} {
+	type how struct {
+		TLSMode
+		strict bool
+	}
+	for _, mode := range []how{{TLSOffered, false}, {TLSOffered, true}, {TLSRequired, false}} {
 		ours1, theirs1 := socketPair(t)
 		ours2, theirs2 := socketPair(t)
 		var log bytes.Buffer
-		got := sendOver(t, fromServers(ours1, ours2), Options{TLS: mode, TLSConfig: &tls.Config{ServerName: "mx.example"}, Transcript: NewTranscript(&log, ClientRole)})
+		got := sendOver(t, fromServers(ours1, ours2), Options{TLS: mode.TLSMode, Strict: mode.strict, TLSConfig: &tls.Config{ServerName: "mx.example"}, Transcript: NewTranscript(&log, ClientRole)})
 		mailtest.Dialog(t, theirs1, offersTLS)
 		go func() { theirs1.Read(make([]byte, 4096)); theirs1.Write([]byte("250 what?\r\n")); theirs1.Close() }()
-		if mode == TLSRequired {
+		if mode.strict || mode.TLSMode == TLSRequired {
 			if s := <-got; !strings.HasPrefix(s, "connect: 451 4.7.5 TLS handshake") {
 				t.Errorf("demanded: got %q, want a failed handshake", s)
 			}

@@ -38,10 +38,11 @@ var schemes = map[string]scheme{
 	"smtp+notls": {port: "25", tls: TLSNone},
 	"smtps":      {port: "465", tls: TLSImplicit},
 	"lmtp":       {port: "24", tls: TLSOffered, lmtp: true},
+	"smtp+unix":  {tls: TLSNone},
 	"lmtp+unix":  {tls: TLSNone, lmtp: true},
 }
 
-// ParseURL reads a server's URL: smtp://HOST[:PORT], smtp+tls://, smtp+notls://, smtps://, lmtp://, or
+// ParseURL reads a server's URL: smtp://HOST[:PORT], smtp+tls://, smtp+notls://, smtps://, lmtp://, smtp+unix:///PATH or
 // lmtp+unix:///PATH. A user, a password, a query, and a path behind a host are refused, not ignored.
 func ParseURL(s string) (Endpoint, error) {
 	u, err := url.Parse(s)
@@ -54,7 +55,7 @@ func ParseURL(s string) (Endpoint, error) {
 	k, ok := schemes[u.Scheme]
 	switch {
 	case !ok:
-		return Endpoint{}, fmt.Errorf("server %q: want smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// or lmtp+unix:///", withoutUser(s))
+		return Endpoint{}, fmt.Errorf("server %q: want smtp:// smtp+tls:// smtp+notls:// smtps:// lmtp:// smtp+unix:/// or lmtp+unix:///", withoutUser(s))
 	case u.User != nil:
 		return Endpoint{}, fmt.Errorf("server %q: a user does not belong in the URL", withoutUser(s))
 	case u.RawQuery != "" || u.Fragment != "" || u.Opaque != "":

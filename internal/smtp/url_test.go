@@ -17,6 +17,7 @@ func TestParseURL(t *testing.T) {
 		{"smtp+notls://127.0.0.1", Endpoint{"tcp", "127.0.0.1:25", "127.0.0.1", TLSNone, false}},
 		{"smtps://mx.example", Endpoint{"tcp", "mx.example:465", "mx.example", TLSImplicit, false}},
 		{"lmtp://mx.example", Endpoint{"tcp", "mx.example:24", "mx.example", TLSOffered, true}},
+		{"smtp+unix:///run/smtp", Endpoint{"unix", "/run/smtp", "", TLSNone, false}},
 		{"lmtp+unix:///run/lmtp", Endpoint{"unix", "/run/lmtp", "", TLSNone, true}},
 	}
 	for _, tt := range tests {
