@@ -51,6 +51,7 @@ type options struct {
 	trust       trust
 	offer       []string
 	record      string
+	metrics     string
 	promises    smtp.Promises
 	command     []string
 }
@@ -98,6 +99,7 @@ func newCommand() *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
 	f.StringSliceVar(&o.offer, "offer", nil, "offer `EXTENSION` to users: mt-priority, deliverby, futurerelease; the command keeps it")
 	f.StringVar(&o.record, "record", "", "append each session as a dialog to `FILE`, messages included")
+	f.StringVar(&o.metrics, "metrics", "", "tell counts to HTTP clients of this host at `ADDRESS`")
 	o.checks.add(cmd)
 	o.trust.add(cmd)
 	cmd.AddCommand(passwd.Command(o.office))
@@ -120,6 +122,15 @@ func run(cmd *cobra.Command, o options) error {
 	}
 	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.pair.Cert, o.pair.Key); err != nil {
 		return err
+	}
+	if o.metrics != "" {
+		m, err := newMetrics(cmd.Context(), o.metrics, o.serve)
+		if err != nil {
+			return err
+		}
+		defer m.listen.Close()
+		go m.run()
+		engine.Counts = m.counts
 	}
 	o.serve.Busy = []byte("421 4.3.2 " + o.name + " Error: too many connections\r\n")
 	typed := terminal(os.Stdin)

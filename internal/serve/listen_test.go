@@ -52,14 +52,14 @@ func TestUnixSocketFiles(t *testing.T) {
 	}
 	stale.SetUnlinkOnClose(false)
 
-	if _, err := listen(t.Context(), "unix:"+path); status.ExitStatus(err) != 71 {
+	if _, err := Listen(t.Context(), "unix:"+path); status.ExitStatus(err) != 71 {
 		t.Errorf("another server answers: got %v, want exit 71", err)
 	}
 	stale.Close()
 	if _, err := os.Lstat(path); err != nil {
 		t.Fatal(err)
 	}
-	l, err := listen(t.Context(), "unix:"+path)
+	l, err := Listen(t.Context(), "unix:"+path)
 	if err != nil {
 		t.Fatalf("a stale socket: %v", err)
 	}
@@ -74,7 +74,7 @@ func TestUnixSocketFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{file, link} {
-		if _, err := listen(t.Context(), "unix:"+p); err == nil {
+		if _, err := Listen(t.Context(), "unix:"+p); err == nil {
 			t.Errorf("%s: got no error", p)
 		}
 	}

@@ -51,7 +51,7 @@ func gather(ctx context.Context, o Options) (sources, error) {
 			break
 		}
 		var l net.Listener
-		if l, err = listen(ctx, addr); err == nil {
+		if l, err = Listen(ctx, addr); err == nil {
 			all.listeners = append(all.listeners, endpoint{l, addr})
 		}
 	}
@@ -128,8 +128,9 @@ func (s *sources) standard(o Options) error {
 	return nil
 }
 
-// listen opens one address of the form HOST:PORT, :PORT or unix:/PATH.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// Listen opens one address of the form HOST:PORT, :PORT or unix:/PATH, for something beside the sessions of Run. Errors are
+// *status.Error: 64 for a bad address, 71 if the socket cannot be had.
+func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	network, where := "tcp", addr
 	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 		if path == "" {

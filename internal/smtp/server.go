@@ -115,9 +115,11 @@ type Engine struct {
 	// Stopping, when closed, ends sessions that are between two transactions with 421; others may finish theirs.
 	Stopping <-chan struct{}
 
-	Log   *slog.Logger // one line per fate of a message; nil: none
-	Trace io.Writer    // transcript of every session; nil: none
-	// Record says where the recording of a session goes, see NewRecording; it is closed when the session is over. nil: nowhere.
+	Log    *slog.Logger // one line per fate of a message; nil: none
+	Counts *Counts      // what is counted; nil: nothing
+	Trace  io.Writer    // transcript of every session; nil: none
+	// Record says where the recording of a session goes, see NewRecording; it is closed when the session is over.
+	// nil: nowhere.
 	Record func(*Facts) io.WriteCloser
 
 	Now   func() time.Time // time in Received; nil: time.Now
@@ -142,6 +144,7 @@ const (
 // person or a file on a local pipe, and then bare LF ends command lines and everything may be said at once.
 func (s *Engine) Serve(ctx context.Context, c net.Conn, info envelope.Connection) {
 	sess := newSession(ctx, s.withDefaults(), c, info)
+	defer s.Counts.begin()()
 	defer sess.end()
 	if sess.greet() {
 		sess.loop()

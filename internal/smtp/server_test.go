@@ -348,9 +348,12 @@ func TestLog(t *testing.T) {
 	r.say("354", "DATA\r\n")
 	r.say("250", "x: y\r\n.\r\n")
 	r.say("221", "QUIT\r\n")
+	if at, took := strings.Index(log.String(), " handler="), strings.Index(log.String(), " took="); at < 0 || took < at {
+		t.Errorf("no time of the handler before the time of all in\n%s", log.String())
+	}
 	for _, want := range []string{
 		`msg="recipient refused" sid=C15F841DD5 peer=192.0.2.7 from=a@b.example rcpt=no@joursoir.net status="550 5.1.1 `,
-		`msg=message sid=C15F841DD5 id=C15F841DD5 peer=192.0.2.7 from=a@b.example rcpt=chat@joursoir.net size=5 status="250 2.0.0" took=`,
+		`msg=message sid=C15F841DD5 id=C15F841DD5 peer=192.0.2.7 tls="" auth="" from=a@b.example rcpt=chat@joursoir.net size=5 status="250 2.0.0" handler=`,
 	} {
 		if n := strings.Count(log.String(), want); n != 1 {
 			t.Errorf("%q is in the log %d times:\n%s", want, n, log.String())

@@ -48,10 +48,11 @@ type session struct {
 	logins    int // failed logins
 	penalised int // failed logins that were made to wait
 
-	refused int       // recipients refused in this transaction
-	names   int       // bytes of RECIPIENTS so far, or of what stands beside them
-	began   time.Time // of the transaction
-	chunks  *receiver // of a message that comes by BDAT
+	refused int           // recipients refused in this transaction
+	names   int           // bytes of RECIPIENTS so far, or of what stands beside them
+	began   time.Time     // of the transaction
+	handled time.Duration // what the handler took for the message
+	chunks  *receiver     // of a message that comes by BDAT
 
 	inData   bool      // deadlines are those of message data
 	patience patience  // for message data
@@ -179,6 +180,7 @@ func (s *session) reply(r Reply) {
 			r.Lines[i] = strings.Map(asciiOnly, l)
 		}
 	}
+	s.srv.Counts.reply(r.Code)
 	r.WriteTo(s.out) // an error stays in the bufio.Writer until flush
 }
 
@@ -379,7 +381,9 @@ func (s *session) accept(m *message.Message) Reply {
 // handOn gives the message with its trace to the handler, for the envelope as it is now.
 func (s *session) handOn(m *message.Message) Reply {
 	top := m.Prepend([]byte(receivedField(s.srv.Name, &s.facts, s.secure, s.srv.Now())))
+	end := s.srv.Counts.handle()
 	err := s.srv.Handler.Data(s.ctx, &s.facts, top)
+	s.handled = end()
 	s.logFate(err, m.Size())
 	if err != nil {
 		return errorReply(err)
@@ -394,7 +398,8 @@ func errorReply(err error) Reply {
 	return Reply{e.Code, e.Enhanced, []string{e.Text}}
 }
 
-// logFate writes the one line that says what became of a message.
+// logFate writes the one line that says what became of a message: handler is the time for which it was out of the engine's
+// hands, took the time since MAIL.
 func (s *session) logFate(err error, size int64) {
 	env := s.facts.Envelope
 	said := "250 2.0.0"
@@ -405,8 +410,11 @@ func (s *session) logFate(err error, size int64) {
 	for i, a := range env.Recipients {
 		rcpt[i] = a.String()
 	}
-	s.srv.Log.Info("message", "sid", s.facts.Session, "id", s.facts.ID, "peer", peerName(env.Conn), "from", env.Sender.String(),
-		"rcpt", status.Escape(strings.Join(rcpt, ","), 1000), "size", size, "status", said, "took", time.Since(s.began).Round(time.Millisecond))
+	s.srv.Counts.message(err, size)
+	s.srv.Log.Info("message", "sid", s.facts.Session, "id", s.facts.ID, "peer", peerName(env.Conn), "tls", env.Conn.TLS,
+		"auth", env.Conn.AuthUser, "from", env.Sender.String(), "rcpt", status.Escape(strings.Join(rcpt, ","), 1000),
+		"size", size, "status", said, "handler", s.handled.Round(time.Microsecond), "took", time.Since(s.began).Round(time.Microsecond))
+	s.handled = 0
 }
 
 // logRefusal writes what was refused before there was a message.
