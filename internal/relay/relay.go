@@ -5,7 +5,8 @@
 // connections, limits on how many there are at a time, and how a destination's demand for TLS becomes the way a connection
 // is made. It guarantees that a recipient that was taken, refused for good, or may have been taken although the connection
 // was lost is not given to another host; that one host that hangs delays no other destination; and that a demand for TLS,
-// by DANE (RFC 7672), MTA-STS (RFC 8461) or REQUIRETLS (RFC 8689), is never given up.
+// by DANE (RFC 7672), MTA-STS (RFC 8461) or REQUIRETLS (RFC 8689), is never given up, but for a message whose author
+// says so (TLS-Required: No, RFC 8689 section 3).
 package relay
 
 import (
@@ -91,7 +92,7 @@ func (r *Relay) Send(ctx context.Context, m *message.Message, e *envelope.Envelo
 // SendEach is Send that tells of each destination as soon as it is done with: the places of its recipients, and all
 // outcomes as far as they are known. One call is made at a time.
 func (r *Relay) SendEach(ctx context.Context, m *message.Message, e *envelope.Envelope, done func(places []int, out []Outcome)) []Outcome {
-	l := &letter{relay: r, m: m, e: e, out: make([]Outcome, len(e.Recipients))}
+	l := &letter{relay: r, m: m, e: e, out: make([]Outcome, len(e.Recipients)), lax: !e.RequireTLS && tlsOptional(m)}
 	var wg sync.WaitGroup
 	var one sync.Mutex
 	for _, d := range l.destinations() {
@@ -128,6 +129,7 @@ type letter struct {
 	m     *message.Message
 	e     *envelope.Envelope
 	out   []Outcome
+	lax   bool // its sender prefers delivery to TLS
 }
 
 // destination is recipients that go one way. Their indices are disjoint, so destinations share out without a lock.
@@ -200,8 +202,11 @@ func (l *letter) attempt(ctx context.Context, d *destination, h Hop, todo []int)
 		}
 		return again
 	}
-	if e.RequireTLS {
+	switch {
+	case e.RequireTLS:
 		h = h.verified()
+	case l.lax:
+		h = h.relaxed()
 	}
 	h.Options.Transcript.Remark("%s", h.Name)
 	c, err := l.relay.connect(ctx, d, h)

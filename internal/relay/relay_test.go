@@ -256,14 +256,23 @@ func TestDemands(t *testing.T) {
 		if tls := out[0].TLS != ""; out[0].Err == nil && tls == (to == "a@plain.example") {
 			t.Errorf("%s: TLS %q", to, out[0].TLS)
 		}
+		lax := m.Prepend([]byte("TLS-Required: No\n"))
+		if out = r.Send(context.Background(), lax, e); out[0].Err != nil {
+			t.Errorf("%s, whose author prefers delivery to TLS: %v", to, out[0].Err)
+		}
 		e.RequireTLS = true
+		m = lax // REQUIRETLS goes before it
 		out = r.Send(context.Background(), m, e)
 		if verified := to == "a@dane.sec.example" || to == "a@sts.example"; verified != (out[0].Err == nil) {
 			t.Errorf("%s with REQUIRETLS: %v", to, fates(out))
 		}
 	}
-	if bad.got() != "a@any.example by TLS" || clear.got() != "a@plain.example" {
-		t.Errorf("taken without what was demanded: %q, %q", bad.got(), clear.got())
+	if got := slices.Sorted(slices.Values(bad.taken)); strings.Join(got, ", ") !=
+		"a@any.example by TLS, a@any.example by TLS, a@stsbad.example by TLS, a@wrong.sec.example by TLS" {
+		t.Errorf("the bad host took %q", got)
+	}
+	if got := slices.Sorted(slices.Values(clear.taken)); strings.Join(got, ", ") != "a@clear.sec.example, a@plain.example, a@plain.example" {
+		t.Errorf("the host without TLS took %q", got)
 	}
 }
 

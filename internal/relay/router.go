@@ -73,6 +73,22 @@ func (h Hop) verified() Hop {
 	return h
 }
 
+// tlsOptional says that the author of a message wants it delivered whatever the policies of its recipients' domains say of TLS
+// (RFC 8689 sections 3 and 4.2.2).
+func tlsOptional(m *message.Message) bool {
+	h, err := m.Header()
+	return err == nil && strings.EqualFold(h.Get("TLS-Required"), "no")
+}
+
+// relaxed is the hop without the demand of a policy: TLS when it is offered. What the user demands of a server stays.
+func (h Hop) relaxed() Hop {
+	if t := h.Target; t == nil || t.TLS != route.ByDANE && t.TLS != route.STS {
+		return h
+	}
+	h.Options.TLS, h.Options.Verifies = smtp.TLSOffered, false
+	return h
+}
+
 // ByMX routes by the mail exchangers of the recipients' domains and their policies: what mx(1) tells.
 type ByMX struct {
 	Resolver *resolver.Resolver
