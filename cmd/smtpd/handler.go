@@ -53,7 +53,7 @@ func (h *handler) Rcpt(_ context.Context, f *smtp.Facts, r *smtp.Recipient) erro
 		Local:    !errors.Is(err, postoffice.ErrNotLocal),
 		Lookup:   err,
 		User:     f.Envelope.Conn.AuthUser,
-		Named:    h.relay.Contain(f.Envelope.Conn.RemoteIP) || h.relayLocal && f.Envelope.Conn.RemoteIP == "",
+		Named:    h.named(f.Envelope.Conn),
 		MayRelay: len(h.command) > 0,
 	}.Accept()
 }

@@ -52,6 +52,7 @@ type options struct {
 	offer       []string
 	record      string
 	metrics     string
+	queue       string
 	promises    smtp.Promises
 	command     []string
 }
@@ -99,6 +100,7 @@ func newCommand() *cobra.Command {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
 	f.StringSliceVar(&o.offer, "offer", nil, "offer `EXTENSION` to users: mt-priority, deliverby, futurerelease; the command keeps it")
 	f.StringVar(&o.record, "record", "", "append each session as a dialog to `FILE`, messages included")
+	f.StringVar(&o.queue, "queue", "", "let clients send what waits for a domain in the queue `DIR` (ETRN), and put users' mail there")
 	f.StringVar(&o.metrics, "metrics", "", "tell counts to HTTP clients of this host at `ADDRESS`")
 	o.checks.add(cmd)
 	o.trust.add(cmd)
@@ -120,7 +122,7 @@ func run(cmd *cobra.Command, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := o.drop.Need(len(o.command) > 0 || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.pair.Cert, o.pair.Key); err != nil {
+	if err := o.drop.Need(len(o.command) > 0 || o.queue != "" || o.checks.ask != "" || o.authProgram != "", []string{off.Root().Name()}, o.pair.Cert, o.pair.Key); err != nil {
 		return err
 	}
 	if o.metrics != "" {
@@ -139,6 +141,9 @@ func run(cmd *cobra.Command, o options) error {
 		e.Service, e.TLSOnly = o.role(c.Name)
 		if e.Service == smtp.Submission {
 			e.Promises = o.promises
+		}
+		if e.Service == smtp.LMTP {
+			e.Turn = nil
 		}
 		e.Stopping = c.Stopping
 		var conn net.Conn = c
@@ -169,7 +174,7 @@ func (o *options) check() error {
 	if err := o.trust.check(o.serve); err != nil {
 		return err
 	}
-	p, err := promises(o.offer, o.command)
+	p, err := promises(o.offer, len(o.command) > 0 || o.queue != "")
 	if err != nil {
 		return err
 	}
@@ -216,6 +221,9 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 		Log:            cli.Logger(cmd),
 	}
 	o.trust.set(e, h)
+	if err := o.useQueue(h, e); err != nil {
+		return nil, err
+	}
 	if o.minRate == 0 {
 		e.MinRate = -1
 	}

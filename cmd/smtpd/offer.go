@@ -11,8 +11,8 @@ import (
 // longestHold is how far ahead a message may be released (RFC 4865).
 const longestHold = 30 * 24 * time.Hour
 
-// promises reads --offer. What it names is kept by nobody but the command.
-func promises(names []string, command []string) (smtp.Promises, error) {
+// promises reads --offer. What it names is kept by nobody but the command, or the queue.
+func promises(names []string, command bool) (smtp.Promises, error) {
 	var p smtp.Promises
 	for _, name := range names {
 		switch strings.ToLower(name) {
@@ -26,8 +26,8 @@ func promises(names []string, command []string) (smtp.Promises, error) {
 			return p, cli.Usagef("--offer %q: want mt-priority, deliverby or futurerelease", name)
 		}
 	}
-	if len(names) > 0 && len(command) == 0 {
-		return p, cli.Usagef("--offer needs a command that keeps what is offered")
+	if len(names) > 0 && !command {
+		return p, cli.Usagef("--offer needs a command or a --queue that keeps what is offered")
 	}
 	return p, nil
 }

@@ -111,6 +111,7 @@ type Engine struct {
 	Normalize func(ip string) bool // peers whose bare LF in message data is taken as CRLF; nil: none
 	XClient   func(ip string) bool // peers that may say by XCLIENT for whom they speak; nil: none
 	Verify    Verifier             // nil: VRFY says 252, EXPN 502
+	Turn      Turner               // nil: ETRN is not offered
 
 	// Stopping, when closed, ends sessions that are between two transactions with 421; others may finish theirs.
 	Stopping <-chan struct{}

@@ -84,6 +84,8 @@ func with(t *testing.T, e *Engine, info *envelope.Connection, script string) {
 			e.Normalize = func(ip string) bool { return ip == peer.RemoteIP }
 		case "verify":
 			e.Verify = verifyChat
+		case "turn":
+			e.Turn = turnSome
 		case "port":
 			info.LocalPort = value
 		case "peer":

@@ -22,6 +22,9 @@ func (s *session) extended(arg, usage string) Reply {
 // extensions lists what the session offers at this point.
 func (s *session) extensions() []string {
 	list := []string{"PIPELINING", fmt.Sprintf("SIZE %d", s.srv.MaxSize), "VRFY"}
+	if s.srv.Turn != nil {
+		list = append(list, "ETRN")
+	}
 	if mayXClient(s) {
 		list = append(list, "XCLIENT "+xclientNames)
 	}
