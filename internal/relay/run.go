@@ -109,8 +109,9 @@ func (r *Runner) Run(ctx context.Context) (Counts, error) {
 		for _, id := range due {
 			done[id] = true
 		}
-		s := newSchedule(r, due)
+		s := newSchedule(r)
 		var wg sync.WaitGroup
+		wg.Go(func() { s.feed(ctx, due) })
 		for range min(r.Parallel, len(due)) {
 			wg.Go(func() { s.work(ctx) })
 		}
@@ -153,6 +154,7 @@ type schedule struct {
 	active  map[string]int
 	changed *sync.Cond
 	left    int
+	feeding bool // more may come
 	counts  Counts
 }
 
@@ -162,39 +164,72 @@ type due struct {
 	priority int
 }
 
-// newSchedule reads the entries' envelopes for their domain and priority (RFC 6710).
-func newSchedule(r *Runner, ids []queue.ID) *schedule {
-	s := &schedule{r: r, waiting: make(map[string][]due), active: make(map[string]int)}
+func newSchedule(r *Runner) *schedule {
+	s := &schedule{r: r, waiting: make(map[string][]due), active: make(map[string]int), feeding: true}
 	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
+// feed reads the entries' envelopes for their domain and priority (RFC 6710), while workers are at those that it has read.
+func (s *schedule) feed(ctx context.Context, ids []queue.ID) {
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.feeding = false
+		s.changed.Broadcast()
+	}()
+	for batch := range slices.Chunk(ids, feedAtOnce) {
+		if ctx.Err() != nil {
+			return
+		}
+		s.add(s.read(batch))
+	}
+}
+
+// feedAtOnce is how many entries are read before workers see them: those of high priority among them come first.
+const feedAtOnce = 256
+
+// read finds the domains of entries. Those that are gone, or set aside and logged, are left out.
+func (s *schedule) read(ids []queue.ID) map[string][]due {
+	found := make(map[string][]due)
 	for _, id := range ids {
-		e, err := r.Queue.Read(id)
+		e, err := s.r.Queue.Read(id)
 		if err != nil {
-			continue // gone, or set aside and logged
+			continue
 		}
 		domain := ""
 		for _, rcpt := range e.Recipients {
 			if rcpt.State.Open() {
-				domain, _ = r.Relay.o.Router.Destination(rcpt.Address)
+				domain, _ = s.r.Relay.o.Router.Destination(rcpt.Address)
 				break
 			}
 		}
-		if s.waiting[domain] == nil {
+		found[domain] = append(found[domain], due{id, priority(e.Envelope)})
+	}
+	return found
+}
+
+// add puts entries in line, those of high priority first.
+func (s *schedule) add(found map[string][]due) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for domain, list := range found {
+		if _, known := s.waiting[domain]; !known {
 			s.order = append(s.order, domain)
 		}
-		s.waiting[domain] = append(s.waiting[domain], due{id, priority(e.Envelope)})
-		s.left++
+		all := append(s.waiting[domain], list...)
+		slices.SortStableFunc(all, func(a, b due) int { return b.priority - a.priority })
+		s.waiting[domain] = all
+		s.left += len(list)
 	}
-	for _, list := range s.waiting {
-		slices.SortStableFunc(list, func(a, b due) int { return b.priority - a.priority })
-	}
-	return s
+	s.changed.Broadcast()
 }
 
 // next is an entry whose domain has not got its share of workers, or false when none is left.
 func (s *schedule) next() (id queue.ID, domain string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.left > 0 {
+	for s.left > 0 || s.feeding {
 		for i, domain := range s.order {
 			if list := s.waiting[domain]; s.active[domain] < s.r.PerDomain && len(list) > 0 {
 				s.waiting[domain] = list[1:]
@@ -223,7 +258,7 @@ func (s *schedule) work(ctx context.Context) {
 		s.mu.Unlock()
 	}
 	s.mu.Lock()
-	s.left = 0
+	s.left, s.feeding = 0, false
 	s.changed.Broadcast()
 	s.mu.Unlock()
 }
