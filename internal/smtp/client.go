@@ -70,6 +70,7 @@ type Client struct {
 	esmtp map[string]string    // EHLO keywords in upper case, and their parameters
 	open  bool                 // a transaction may be open: RSET before the next
 	begun int                  // transactions
+	out   *bufio.Writer        // of message data
 	dial  Dialer
 	// of Options.Stop
 	stopped, dropped bool

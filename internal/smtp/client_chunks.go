@@ -40,7 +40,7 @@ func (c *chunkError) Error() string { return "BDAT: " + c.reply.String() }
 // that cannot be read, or is not of the size that was found before, is never complete.
 func (c *Client) chunked(ctx context.Context, m *message.Message, what content) (unsure bool, err error) {
 	w := &chunkWriter{c: c, ctx: ctx, left: what.size}
-	w.out = bufio.NewWriterSize(blockWriter{c, ctx}, dataBuffer)
+	w.out = c.writer(ctx)
 	if what.size == 0 {
 		w.begin()
 	}

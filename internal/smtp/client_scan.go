@@ -49,9 +49,10 @@ func (c content) eightBit() bool { return c.eightBody || c.eightHead }
 // scan reads a message through. A bare CR or a NUL makes it one that can never be sent: 65, 554 5.6.0, with its place.
 func scan(r io.Reader) (content, error) {
 	s := scanner{line: 1, head: true}
-	buf := make([]byte, 32<<10)
+	buf := blocks.Get().(*[dataBuffer]byte)
+	defer blocks.Put(buf)
 	for {
-		n, err := r.Read(buf)
+		n, err := r.Read(buf[:])
 		if bad := s.add(buf[:n]); bad != nil {
 			return content{}, bad
 		}

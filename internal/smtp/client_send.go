@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"pennypost/internal/envelope"
@@ -15,6 +16,9 @@ import (
 
 // dataBuffer is how much message data is written at once; each such block has its own deadline.
 const dataBuffer = 32 << 10
+
+// smallWrite is what every connection takes at once though nobody reads, in bytes.
+const smallWrite = 4096
 
 // Outcome is what became of one recipient.
 type Outcome struct {
@@ -243,10 +247,15 @@ func (c *Client) pipeline(ctx context.Context, steps []step) error {
 	}
 	c.until(ctx, waitMail)
 	written := make(chan error, 1)
-	go func() {
+	write := func() {
 		_, err := io.WriteString(c.conn, all.String())
 		written <- err
-	}()
+	}
+	if all.Len() <= smallWrite && c.raw.RemoteAddr().Network() != "pipe" { // a net.Pipe holds nothing
+		write()
+	} else {
+		go write()
+	}
 	var failed error
 	for _, s := range steps {
 		rep, err := c.reply(ctx, s.wait)
@@ -356,21 +365,33 @@ func (c *Client) lastWord(ctx context.Context, err error) (Reply, bool) {
 	return rep, err == nil && rep.Err() != nil
 }
 
-// data writes the message and its end. unsure says that the server may have seen the end though there was an error. A
-// message that cannot be read is never ended.
+// data writes the message and its end, which leaves last: unsure says that it has left. A message that cannot be read is
+// never ended.
 func (c *Client) data(ctx context.Context, m *message.Message, _ content) (unsure bool, err error) {
-	w := bufio.NewWriterSize(blockWriter{c, ctx}, dataBuffer)
+	w := c.writer(ctx)
 	d := NewDotWriter(w)
-	if _, err := io.Copy(d, m.Reader()); err != nil {
-		return false, err
-	}
-	if err := w.Flush(); err != nil {
+	buf := blocks.Get().(*[dataBuffer]byte)
+	defer blocks.Put(buf)
+	if _, err := io.CopyBuffer(d, m.Reader(), buf[:]); err != nil {
 		return false, err
 	}
 	if err := d.Close(); err != nil {
 		return false, err
 	}
-	return true, w.Flush()
+	err = w.Flush()
+	return err == nil, err // what could not be written whole has no end
+}
+
+// blocks are buffers for reading messages.
+var blocks = sync.Pool{New: func() any { return new([dataBuffer]byte) }}
+
+// writer is an empty buffer for message data; there is one for the session.
+func (c *Client) writer(ctx context.Context) *bufio.Writer {
+	if c.out == nil {
+		c.out = bufio.NewWriterSize(nil, dataBuffer)
+	}
+	c.out.Reset(blockWriter{c, ctx})
+	return c.out
 }
 
 // blockWriter gives every write of message data its own deadline (RFC 5321 section 4.5.3.2.5).
