@@ -198,19 +198,22 @@ func (k *checks) Rcpt(ctx context.Context, f *smtp.Facts, r *smtp.Recipient) err
 	return k.grey.Accept(ip, f.Envelope.Sender, to)
 }
 
-// Data checks the message; what is handed on is a view of m.
-func (k *checks) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
+// Examine checks the message once for all its recipients; what is handed on is a view of m.
+func (k *checks) Examine(ctx context.Context, f *smtp.Facts, m *message.Message) (*message.Message, error) {
+	m, err := k.handler.Examine(ctx, f, m)
+	if err != nil {
+		return nil, err
+	}
 	if k.auth {
-		checked, _, err := mailauth.Verify(ctx, m, mailauth.Options{IDs: []string{k.name}, DKIM: dkim.VerifyOptions{LookupTXT: k.txt}})
+		m, _, err = mailauth.Verify(ctx, m, mailauth.Options{IDs: []string{k.name}, DKIM: dkim.VerifyOptions{LookupTXT: k.txt}})
 		if err != nil {
-			return status.Errorf(status.TempFail, "check the message: %w", err)
+			return nil, status.Errorf(status.TempFail, "check the message: %w", err)
 		}
-		m = checked
 	}
 	if err := k.ask.At(ctx, policy.AtData, f.Envelope, m); err != nil {
-		return err
+		return nil, err
 	}
-	return k.handler.Data(ctx, f, m)
+	return m, nil
 }
 
 func (k *checks) txt(ctx context.Context, name string) ([]string, error) {

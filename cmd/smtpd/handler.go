@@ -70,20 +70,23 @@ func (h *handler) lookup(a envelope.Address) (*postoffice.Mailbox, error) {
 	return h.office.Lookup(a)
 }
 
-// Data counts hops and hands the message on. The first Received field is our own.
-func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
+// Examine counts hops and completes what users send. The first Received field is our own.
+func (h *handler) Examine(_ context.Context, f *smtp.Facts, m *message.Message) (*message.Message, error) {
 	header, err := m.Header()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := policy.Hops(len(header.All("Received"))-1, h.maxHops); err != nil {
-		return err
+		return nil, err
 	}
 	if f.Service == smtp.Submission {
-		if m, err = h.submitted(f, m, header); err != nil {
-			return err
-		}
+		return h.submitted(f, m, header)
 	}
+	return m, nil
+}
+
+// Data hands the message on.
+func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
 	if len(h.command) == 0 {
 		return delivery.Deliver(ctx, h.office, m, f.Envelope, delivery.Options{})
 	}

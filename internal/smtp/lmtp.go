@@ -1,6 +1,8 @@
 package smtp
 
 import (
+	"bytes"
+
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
@@ -21,19 +23,37 @@ func (s *session) refusePort() error {
 }
 
 // acceptEach is accept under LMTP (RFC 2033 section 4.2): the message is handed on once for each recipient, in the order of
-// the RCPT commands and doubles included, and each reply leaves as soon as it is known. It closes m.
-func (s *session) acceptEach(m *message.Message) {
-	defer m.Close()
+// the RCPT commands and doubles included, and each reply leaves as soon as it is known. trace is the Received field that is in top for all of them; each gets its own.
+func (s *session) acceptEach(top *message.Message, trace []byte, size int64) {
 	all := s.facts.Envelope
 	for i := range all.Recipients {
 		s.facts.Envelope = all.For(i)
-		s.reply(s.handOn(m))
+		s.reply(s.handOn(retrace(top, trace, s.traceField()), size))
 		if s.flush() != nil {
 			break // nobody is there to be told; the client sends to the others again
 		}
 	}
 	s.facts.Envelope = all
 	s.reset()
+}
+
+// retrace replaces the field trace of a message by another; what a handler has put above it stays there.
+func retrace(m *message.Message, trace, by []byte) *message.Message {
+	if m == nil {
+		return nil
+	}
+	header, err := m.Header()
+	if err != nil {
+		return m // the handler meets that too, and says so
+	}
+	var above []byte
+	for _, f := range header.Fields {
+		if bytes.Equal(f.Raw, trace) {
+			return m.Without([]message.Span{{Len: int64(len(above) + len(trace))}}).Prepend(append(above, by...))
+		}
+		above = append(above, f.Raw...)
+	}
+	return m
 }
 
 // refuseMessage is the reply to a message that was not handed on. Under LMTP its end is answered for each recipient; a chunk

@@ -29,6 +29,13 @@ type Handler interface {
 	Reset(f *Facts)
 }
 
+// Examiner is a Handler that looks at a message as a whole before it is handed on, and under LMTP once for all its recipients.
+type Examiner interface {
+	// Examine gets the message as Data would, for all recipients of f.Envelope, and returns what Data gets in its place. An
+	// error refuses the message for all of them. With neither the message is taken and goes nowhere.
+	Examine(ctx context.Context, f *Facts, m *message.Message) (*message.Message, error)
+}
+
 // Facts are what is known of a session so far.
 type Facts struct {
 	Session  string             // id of the session, in the log as sid

@@ -366,25 +366,51 @@ func (s *session) reset() {
 	s.state = min(s.state, greeted)
 }
 
-// accept hands the message to the handler and returns the reply to the end of data, unless that is several. It closes m.
+// accept puts the trace on top of the message, hands it to the handler and returns the reply to the end of data, unless that is
+// several. It closes m.
 func (s *session) accept(m *message.Message) Reply {
+	defer m.Close()
+	trace := s.traceField()
+	top, err := s.examine(m.Prepend(trace))
+	if err != nil {
+		s.logFate(err, m.Size())
+		return s.refuseMessage(err, true)
+	}
 	if s.srv.Service == LMTP {
-		s.acceptEach(m)
+		s.acceptEach(top, trace, m.Size())
 		return Reply{}
 	}
-	r := s.handOn(m)
-	m.Close()
+	r := s.handOn(top, m.Size())
 	s.reset()
 	return r
 }
 
-// handOn gives the message with its trace to the handler, for the envelope as it is now.
-func (s *session) handOn(m *message.Message) Reply {
-	top := m.Prepend([]byte(receivedField(s.srv.Name, &s.facts, s.secure, s.srv.Now())))
+// traceField is our Received field for the envelope as it is now.
+func (s *session) traceField() []byte {
+	return []byte(receivedField(s.srv.Name, &s.facts, s.secure, s.srv.Now()))
+}
+
+// examine lets the handler look at a message that comes to all recipients. The result is nil for one that goes nowhere.
+func (s *session) examine(top *message.Message) (*message.Message, error) {
+	x, ok := s.srv.Handler.(Examiner)
+	if !ok {
+		return top, nil
+	}
 	end := s.srv.Counts.handle()
-	err := s.srv.Handler.Data(s.ctx, &s.facts, top)
-	s.handled = end()
-	s.logFate(err, m.Size())
+	defer func() { s.handled = end() }()
+	return x.Examine(s.ctx, &s.facts, top)
+}
+
+// handOn gives the message with its trace, or nil, to the handler, for the envelope as it is now. size is the message's as it
+// came.
+func (s *session) handOn(top *message.Message, size int64) Reply {
+	var err error
+	if top != nil {
+		end := s.srv.Counts.handle()
+		err = s.srv.Handler.Data(s.ctx, &s.facts, top)
+		s.handled += end()
+	}
+	s.logFate(err, size)
 	if err != nil {
 		return errorReply(err)
 	}
