@@ -40,6 +40,7 @@ type runOptions struct {
 	attempt                       time.Duration
 	retry                         relay.Retry
 	quiet                         bool
+	ways                          wayOptions
 }
 
 func newRun(o *options) *cobra.Command {
@@ -76,6 +77,7 @@ func newRun(o *options) *cobra.Command {
 	f.DurationVar(&r.retry.Max, "max-retry", r.retry.Max, "but wait `TIME` at most")
 	f.DurationVar(&r.retry.Warn, "warn-after", r.retry.Warn, "tell the sender of the delay after `TIME`")
 	f.DurationVar(&r.retry.GiveUp, "give-up-after", r.retry.GiveUp, "give up after `TIME`")
+	r.ways.flags(f)
 	f.BoolVarP(&r.quiet, "quiet", "q", false, "write no log")
 	return cmd
 }
@@ -143,6 +145,9 @@ func interrupted(ctx context.Context, err error) error {
 
 // runner puts together what a run needs.
 func (r *runOptions) runner(cmd *cobra.Command, q *queue.Queue, s *sender) (*relay.Runner, error) {
+	if err := r.ways.route(s, r.options); err != nil {
+		return nil, err
+	}
 	router, office, err := r.withOffice(s, q)
 	if err != nil {
 		return nil, err
@@ -163,6 +168,9 @@ func (r *runOptions) runner(cmd *cobra.Command, q *queue.Queue, s *sender) (*rel
 		}
 		s.close = append(s.close, hosts.Close)
 		o.Hosts = hosts
+	}
+	if o.Tried, err = r.ways.reporter(s); err != nil {
+		return nil, err
 	}
 	runner := &relay.Runner{Queue: q, Relay: relay.New(o), Retry: r.retry, Host: host, Postmaster: postmaster, Parallel: r.parallel,
 		PerDomain: r.perHost, Log: log, Early: r.early || r.narrow()}

@@ -40,7 +40,7 @@ type sender struct {
 func (s *sender) route(o options, stdin io.Reader) (err error) {
 	switch {
 	case s.endpoint != nil:
-		s.router = relay.Fixed{{Name: s.endpoint.Address, Dial: s.dialEndpoint, Options: s.smtp}}
+		s.router = relay.Fixed{s.hop(*s.endpoint, s.smtp)}
 	case s.command != "":
 		s.smtp.TLS = smtp.TLSNone // nobody is between us and our child
 		s.router = relay.Fixed{{Name: "pipe", Dial: s.dialPipe, Options: s.smtp}}
@@ -49,14 +49,14 @@ func (s *sender) route(o options, stdin io.Reader) (err error) {
 		table.Routes, err = readRoutes(o.routes, stdin)
 		s.router = table
 	default:
-		s.router, err = s.byMX(o)
+		s.router, err = s.byMX(o, s.resolver)
 	}
 	return err
 }
 
 // byMX routes as mx(1) tells.
-func (s *sender) byMX(o options) (relay.Router, error) {
-	policies := &sts.Source{Resolver: s.resolver}
+func (s *sender) byMX(o options, r *resolver.Resolver) (relay.Router, error) {
+	policies := &sts.Source{Resolver: r}
 	if o.stsCache != "" {
 		dir, err := os.OpenRoot(o.stsCache)
 		if err != nil {
@@ -65,7 +65,7 @@ func (s *sender) byMX(o options) (relay.Router, error) {
 		s.close = append(s.close, dir.Close)
 		policies.Cache = dir
 	}
-	return &relay.ByMX{Resolver: s.resolver, Client: s.smtp, Search: route.Options{
+	return &relay.ByMX{Resolver: r, Client: s.smtp, Search: route.Options{
 		Port: o.port, Policy: true, STS: policies, Only4: o.network.four, Only6: o.network.six,
 	}}, nil
 }
@@ -112,11 +112,17 @@ func (s *sender) send(ctx context.Context, m *message.Message) {
 	r.Close()
 }
 
-// dialEndpoint connects to --server. With --zone or --resolver its name is asked there, else as the system does it.
-func (s *sender) dialEndpoint(ctx context.Context) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(s.endpoint.Address)
+// hop is a server that was named by its URL, with what the URL says of TLS and LMTP in the options.
+func (s *sender) hop(ep smtp.Endpoint, o smtp.Options) relay.Hop {
+	dial := func(ctx context.Context) (net.Conn, error) { return s.dialEndpoint(ctx, ep) }
+	return relay.Hop{Name: ep.Address, Dial: dial, Options: o}
+}
+
+// dialEndpoint connects to a server. With --zone or --resolver its name is asked there, else as the system does it.
+func (s *sender) dialEndpoint(ctx context.Context, ep smtp.Endpoint) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(ep.Address)
 	if _, bad := netip.ParseAddr(host); err != nil || bad == nil || s.resolver == nil {
-		return s.smtp.Network.Dial(ctx, s.endpoint.Network, s.endpoint.Address)
+		return s.smtp.Network.Dial(ctx, ep.Network, ep.Address)
 	}
 	found, err := s.resolver.Addresses(ctx, host, true, true)
 	if err != nil {

@@ -11,7 +11,6 @@ package relay
 
 import (
 	"context"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +37,6 @@ type Options struct {
 type Attempt struct {
 	Destination string
 	Hop         Hop
-	Local       net.Addr     // our end, nil when there was no connection
 	Client      *smtp.Client // nil when there was none
 	Err         error        // why there is none
 }

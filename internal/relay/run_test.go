@@ -237,10 +237,10 @@ func TestRunnerTells(t *testing.T) {
 func TestRunnerLimitsReports(t *testing.T) {
 	p := newPost(t)
 	p.fate["no@a.example"] = "550 5.1.1 no"
-	for range maxReports + 5 {
+	for range maxTold + 5 {
 		p.put("SENDER=victim@here.example", "RECIPIENTS=no@a.example")
 	}
-	if p.run(0); len(p.notes) != maxReports || p.left() != 5 {
+	if p.run(0); len(p.notes) != maxTold || p.left() != 5 {
 		t.Errorf("%d reports, %d entries left", len(p.notes), p.left())
 	}
 	if p.run(2 * time.Hour); len(p.notes) != 5 || p.left() != 0 {

@@ -115,7 +115,7 @@ func (w *work) putOff() error {
 	return w.l.Record(changed)
 }
 
-const maxReports = 100 // to one address in an hour
+const maxTold = 100 // reports to one address in an hour
 
 // limiter bounds the reports that one sender gets: mail with a forged sender must not make us flood somebody.
 type limiter struct {
@@ -131,5 +131,5 @@ func (l *limiter) allow(to string, now time.Time) bool {
 		l.hour, l.n = now, make(map[string]int)
 	}
 	l.n[to]++
-	return l.n[to] <= maxReports
+	return l.n[to] <= maxTold
 }
