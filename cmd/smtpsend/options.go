@@ -39,24 +39,8 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 		}
 		host = s.endpoint.Host
 	}
-	if err := o.tls.apply(&s.smtp, host); err != nil {
+	if err := o.talk(ctx, s, host); err != nil {
 		return nil, err
-	}
-	if err := o.network.apply(&s.smtp); err != nil {
-		return nil, err
-	}
-	if err := o.wire.apply(&s.smtp, s.stderr); err != nil {
-		return nil, err
-	}
-	if err := o.debug.apply(&s.smtp); err != nil {
-		return nil, err
-	}
-	if o.login.wanted() && !o.debug.dump {
-		var err error
-		if s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr); err != nil {
-			return nil, err
-		}
-		s.smtp.ClearAuth, s.smtp.AuthIf = o.login.clear, o.login.optional
 	}
 	if err := s.route(o, cmd.InOrStdin()); err != nil {
 		return nil, err
@@ -68,6 +52,27 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 		s.router = toHost{s.router, o.host}
 	}
 	return s, nil
+}
+
+// talk makes of the flags how the sender talks to servers.
+func (o *options) talk(ctx context.Context, s *sender, host string) error {
+	for _, apply := range []func() error{
+		func() error { return o.tls.apply(&s.smtp, host) },
+		func() error { return o.network.apply(&s.smtp) },
+		func() error { return o.wire.apply(&s.smtp, s.stderr) },
+		func() error { return o.debug.apply(&s.smtp) },
+	} {
+		if err := apply(); err != nil {
+			return err
+		}
+	}
+	if !o.login.wanted() || o.debug.dump {
+		return nil
+	}
+	var err error
+	s.smtp.Auth, err = o.login.prepare(ctx, host, s.stderr)
+	s.smtp.ClearAuth, s.smtp.AuthIf = o.login.clear, o.login.optional
+	return err
 }
 
 // done gives back what the sender holds open.

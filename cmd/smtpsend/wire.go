@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,14 @@ func (w *wireOptions) check() error {
 	}
 	if _, err := time.Parse(time.RFC3339, w.holdUntil); w.holdUntil != "" && err != nil {
 		return cli.Usagef("--hold-until %q: want a time like 2026-12-24T18:00:00Z", w.holdUntil)
+	}
+	if ret := strings.ToUpper(w.ret); ret != "" && ret != "FULL" && ret != "HDRS" {
+		return cli.Usagef("--ret %q: want FULL or HDRS", w.ret)
+	}
+	for word := range strings.SplitSeq(strings.ToUpper(w.notify), ",") {
+		if w.notify != "" && !slices.Contains([]string{"NEVER", "SUCCESS", "FAILURE", "DELAY"}, word) || word == "NEVER" && len(w.notify) > len(word) {
+			return cli.Usagef("--notify %q: want NEVER, or some of SUCCESS,FAILURE,DELAY", w.notify)
+		}
 	}
 	switch {
 	case w.holdFor < 0 || w.holdFor > 0 && w.holdFor < time.Second:

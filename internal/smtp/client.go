@@ -34,27 +34,34 @@ type Dialer func(ctx context.Context) (net.Conn, error)
 
 // Options say how to begin a session.
 type Options struct {
-	Helo       string                    // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
-	LMTP       bool                      // RFC 2033 instead of SMTP
-	TLS        TLSMode                   // what is demanded
-	TLSConfig  *tls.Config               // of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates and sessions of it
-	Verifies   bool                      // TLSConfig verifies the server by means of its own, such as a pin: no chain is needed for REQUIRETLS
-	Auth       []Mechanism               // log in by the first of these that the server offers; empty = do not
-	AuthIf     bool                      // go on without logging in where the server offers none of them
-	ClearAuth  bool                      // a mechanism may send the secret where TLS is not demanded, to another host too
-	Network    Network                   // for those who dial; Connect does not use it
-	Header     Header                    // what is written before anything else, or nil
-	Chunking   Chunking                  // when to use BDAT
-	WrapLines  bool                      // re-encode lines of more than 998 bytes instead of refusing the message
-	Warn       func(string)              // told what became of a message on its way that its author should know, or nil
-	XClient    []string                  // attributes of XCLIENT commands, after TLS: who we pretend to be
-	Strict     bool                      // TLSOffered: a handshake that fails ends the attempt
-	NoEhlo     bool                      // say HELO, and use no extension
-	NoPipeline bool                      // wait for each reply, whatever is offered
-	Shook      func(tls.ConnectionState) // told of each TLS handshake, or nil
-	Stop       Stage                     // end the session there, by QUIT where it may stand
-	Drop       bool                      // end it by closing the connection
-	Transcript *Transcript               // or nil
+	Helo string  // our name; empty = the address literal of our end of the connection (RFC 5321 section 4.1.4)
+	LMTP bool    // RFC 2033 instead of SMTP
+	TLS  TLSMode // what is demanded
+
+	// TLSConfig is that of TLSRequired and TLSImplicit. TLSOffered checks nothing and takes ServerName, Certificates, MaxVersion
+	// and sessions of it.
+	TLSConfig *tls.Config
+	Verifies  bool                      // TLSConfig verifies by means of its own, such as a pin: no chain is needed for REQUIRETLS
+	Strict    bool                      // TLSOffered: a handshake that fails ends the attempt
+	Shook     func(tls.ConnectionState) // told of each handshake, or nil
+
+	Auth      []Mechanism // log in by the first of these that the server offers; empty = do not
+	AuthIf    bool        // go on without logging in where the server offers none of them
+	ClearAuth bool        // a mechanism may send the secret where TLS is not demanded, to another host too
+
+	Network Network  // for those who dial; Connect does not use it
+	Header  Header   // what is written before anything else, or nil
+	XClient []string // attributes of XCLIENT commands, after TLS: who we pretend to be
+
+	NoEhlo     bool         // say HELO, and use no extension
+	NoPipeline bool         // wait for each reply, whatever is offered
+	Chunking   Chunking     // when to use BDAT
+	WrapLines  bool         // re-encode lines of more than 998 bytes instead of refusing the message
+	Warn       func(string) // told what became of a message on its way that its author should know, or nil
+
+	Stop       Stage       // end the session there, by QUIT where it may stand
+	Drop       bool        // end it by closing the connection
+	Transcript *Transcript // or nil
 }
 
 // Header makes what goes before the session, such as that of the PROXY protocol.

@@ -47,7 +47,6 @@ func (h *header) add(line []byte, at, text int64) error {
 		f.long = f.long || text > MaxLine
 		if f.raw != nil {
 			f.raw = append(f.raw, line...)
-			h.note(f)
 		}
 		return nil
 	}
@@ -55,7 +54,6 @@ func (h *header) add(line []byte, at, text int64) error {
 	f := field{name: strings.ToLower(string(bytes.TrimRight(name, " \t"))), span: message.Span{Off: at, Len: int64(len(line))}, long: text > MaxLine}
 	if ofInterest[f.name] && !h.has(f.name) {
 		f.raw = bytes.Clone(line)
-		h.note(&f)
 	}
 	h.fields = append(h.fields, f)
 	return nil
@@ -69,17 +67,22 @@ func (h *header) has(name string) bool {
 	return slices.ContainsFunc(h.fields, func(f field) bool { return f.name == name })
 }
 
-// note keeps what a field of interest says.
-func (h *header) note(f *field) {
-	value := message.Field{Name: f.name, Raw: f.raw}.Value()
-	switch f.name {
-	case "mime-version":
-		h.mimeVersion = true
-	case "content-type":
-		h.contentType = value
-	default:
-		mechanism, _, _ := strings.Cut(value, "(")
-		h.mechanism = strings.ToLower(strings.TrimSpace(mechanism))
+// note keeps what the fields of interest say, once all of them are there.
+func (h *header) note() {
+	for _, f := range h.fields {
+		if f.raw == nil {
+			continue
+		}
+		value := message.Field{Name: f.name, Raw: f.raw}.Value()
+		switch f.name {
+		case "mime-version":
+			h.mimeVersion = true
+		case "content-type":
+			h.contentType = value
+		default:
+			mechanism, _, _ := strings.Cut(value, "(")
+			h.mechanism = strings.ToLower(strings.TrimSpace(mechanism))
+		}
 	}
 }
 

@@ -184,6 +184,7 @@ func (p *plan) end() error {
 func (p *plan) body(start int64) error {
 	h := p.head
 	p.head = nil
+	h.note()
 	if p.parts++; p.parts > maxParts || len(p.around) > maxDepth {
 		return refuse("it has more than %d parts, or more than %d in each other", maxParts, maxDepth)
 	}
