@@ -85,6 +85,9 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if d.find != nil && len(e.Recipients) == 0 {
 		return cli.Usagef("no recipient: name one, or set RECIPIENT or RECIPIENTS")
 	}
+	if err := d.becomeOwner(e.Recipients); err != nil {
+		return err
+	}
 	if o.dryRun || o.explain {
 		return d.show(cmd, o, m, e)
 	}
