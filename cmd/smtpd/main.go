@@ -53,6 +53,7 @@ type options struct {
 	record      string
 	metrics     string
 	queue       string
+	script      string
 	promises    smtp.Promises
 	command     []string
 }
@@ -102,6 +103,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.record, "record", "", "append each session as a dialog to `FILE`, messages included")
 	f.StringVar(&o.queue, "queue", "", "let clients send what waits for a domain in the queue `DIR` (ETRN), and put users' mail there")
 	f.StringVar(&o.metrics, "metrics", "", "tell counts to HTTP clients of this host at `ADDRESS`")
+	f.StringVar(&o.script, "script", "", "follow the script in `FILE` on each connection, in the place of receiving mail")
 	o.checks.add(cmd)
 	o.trust.add(cmd)
 	cmd.AddCommand(passwd.Command(o.office))
@@ -112,6 +114,9 @@ func newCommand() *cobra.Command {
 func run(cmd *cobra.Command, o options) error {
 	if err := o.check(); err != nil {
 		return err
+	}
+	if o.script != "" {
+		return runScript(cmd, o)
 	}
 	off, err := o.office()
 	if err != nil {

@@ -36,7 +36,7 @@ type options struct {
 	helo, routes, message         string
 	queue                         string
 	sign                          []string
-	stsCache                      string
+	stsCache, record              string
 	port                          int
 	timeout                       time.Duration
 	verbose                       bool
@@ -86,6 +86,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.reportForm, "report", "lines", "report in the `FORM` lines, json, or qmail: that of qmail-remote")
 	cmd.PersistentFlags().StringVar(&o.queue, "queue", "", "put the message into the queue `DIR`, or work on that (default $MAIL_QUEUE for verbs)")
 	addVerbs(cmd, &o)
+	cmd.AddCommand(newPlay())
 	return cli.Mailpipe(cmd)
 }
 
@@ -105,6 +106,7 @@ func (o *options) sendingFlags(cmd *cobra.Command) {
 	o.wire.flags(f)
 	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")
+	f.StringVar(&o.record, "record", "", "append the dialogue to `FILE`, the message included, for smtpsend play")
 }
 
 // note notes which flags were given.

@@ -25,6 +25,9 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if o.verbose {
 		s.smtp.Transcript = smtp.NewTranscript(s.stderr, smtp.ClientRole)
 	}
+	if err := s.recordTo(o.record); err != nil {
+		return nil, err
+	}
 	if o.pipe == "" && o.routes == "" && (o.server == "" || o.resolverSet) {
 		r, err := o.resolver()
 		if err != nil {

@@ -66,11 +66,11 @@ func (c *Client) login(ctx context.Context) error {
 
 // private says whether a secret may be sent as it is: TLS is demanded, nobody can be between, or the user does not mind.
 func (c *Client) private() bool {
-	return c.o.TLS == TLSRequired || c.o.TLS == TLSImplicit || c.o.ClearAuth || local(c.raw.RemoteAddr())
+	return c.o.TLS == TLSRequired || c.o.TLS == TLSImplicit || c.o.ClearAuth || Local(c.raw.RemoteAddr())
 }
 
-// local is an address on this host.
-func local(a net.Addr) bool {
+// Local says whether an address is on this host.
+func Local(a net.Addr) bool {
 	if n := a.Network(); n == "unix" || n == "pipe" {
 		return true
 	}

@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode/utf8"
+
+	"pennypost/internal/dialog"
+	"pennypost/internal/status"
 )
 
 // recordedPiece is the longest part of a line in a recording; a longer one stands in several steps.
 const recordedPiece = 2000
 
-// NewRecording is a Transcript in the form of a dialog, which can be played again: "-> TEXT" is a line that the client sent,
-// "=> TEXT" is what it sent else, with Go escapes, "<- TEXT" is a line of the server and "<- EOF" the end of the connection
-// by the server. Message data is in it; secrets of AUTH stand as [redacted], remarks follow "# ".
+// NewRecording is a Transcript in the form of a dialog, which can be played again; see smtp-transcript(5). Message data is in
+// it; secrets of AUTH stand as [redacted], remarks follow "# ". The end of the connection by our side is in that of a client;
+// a server's engine adds it itself.
 func NewRecording(w io.Writer, role Role) *Transcript {
 	return &Transcript{w: w, role: role, dialog: true}
 }
@@ -49,42 +51,29 @@ func (t *Transcript) messageEnd(remark string, n int64) {
 
 // sent records bytes of the client as one step.
 func (t *Transcript) sent(b []byte) {
-	if len(b) == 0 {
-		return
+	if len(b) > 0 {
+		t.step(dialog.Said(dialog.Client, b))
 	}
-	line := "=> " + escapeStep(b)
-	if text, ok := bytes.CutSuffix(b, []byte("\r\n")); ok && isPlain(text) {
-		line = "->"
-		if len(text) > 0 {
-			line = "-> " + string(text)
-		}
-	}
-	io.WriteString(t.w, line+"\n")
 }
 
-// isPlain says whether text can stand in a line of a dialog as it is.
-func isPlain(text []byte) bool {
-	return utf8.Valid(text) && bytes.IndexFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) < 0
-}
+func (t *Transcript) step(s dialog.Step) { io.WriteString(t.w, s.String()+"\n") }
 
-// escapeStep writes bytes with Go escapes; a quotation mark needs none there.
-func escapeStep(b []byte) string {
-	var s strings.Builder
-	for _, c := range b {
-		switch {
-		case c == '\r':
-			s.WriteString(`\r`)
-		case c == '\n':
-			s.WriteString(`\n`)
-		case c == '\\':
-			s.WriteString(`\\`)
-		case c < ' ' || c > '~':
-			fmt.Fprintf(&s, `\x%02x`, c)
-		default:
-			s.WriteByte(c)
-		}
+// printStep records a line of the transcript as a step.
+func (t *Transcript) printStep(mark, line string, bare bool) {
+	end := "\r\n"
+	if bare {
+		end = "\n"
 	}
-	return s.String()
+	switch {
+	case mark == "-> " && strings.Contains(line, dialog.Redacted):
+		t.step(dialog.Step{Side: dialog.Client, Kind: dialog.Line, Text: line})
+	case mark == "-> ":
+		t.sent([]byte(line + end))
+	case mark == "<- ":
+		t.step(dialog.Said(dialog.Server, []byte(line+end)))
+	default:
+		io.WriteString(t.w, "# "+status.Escape(line, transcriptLine)+"\n")
+	}
 }
 
 // endRecord ends the recording of the session, and says when it was the server that closed the connection.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 
+	"pennypost/internal/dialog"
 	"pennypost/internal/status"
 )
 
@@ -47,6 +48,7 @@ type Transcript struct {
 	end     []byte // the last bytes of message data, to find its end
 	lmtp    bool
 	taken   int // recipients accepted in this transaction
+	also    *Transcript
 	dialog  bool
 	text    []byte // of a message, not written yet
 }
@@ -72,7 +74,16 @@ func (t *Transcript) Conn(c net.Conn) net.Conn {
 	if t == nil {
 		return c
 	}
-	return &transcriptConn{Conn: c, t: t}
+	return &transcriptConn{Conn: t.also.Conn(c), t: t}
+}
+
+// And lets other be taken beside t, of the same connections, and returns t; or other, where t is nil.
+func (t *Transcript) And(other *Transcript) *Transcript {
+	if t == nil {
+		return other
+	}
+	t.also = other
+	return t
 }
 
 type transcriptConn struct {
@@ -92,7 +103,7 @@ func (c *transcriptConn) Write(b []byte) (int, error) {
 }
 
 func (c *transcriptConn) Close() error {
-	c.t.Flush()
+	c.t.closed()
 	return c.Conn.Close()
 }
 
@@ -105,7 +116,8 @@ func (t *Transcript) TLS(s tls.ConnectionState) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flush()
-	t.print("== ", tls.VersionName(s.Version)+" "+tls.CipherSuiteName(s.CipherSuite))
+	io.WriteString(t.w, "== "+tls.VersionName(s.Version)+" "+tls.CipherSuiteName(s.CipherSuite)+"\n")
+	t.also.TLS(s)
 }
 
 // Remark adds a line of our own: "== text".
@@ -116,6 +128,7 @@ func (t *Transcript) Remark(format string, a ...any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.print("== ", fmt.Sprintf(format, a...))
+	t.also.Remark(format, a...)
 }
 
 // Flush writes lines and message data that have begun and not ended, and forgets the session: closing the connection
@@ -127,6 +140,17 @@ func (t *Transcript) Flush() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.flush()
+	t.also.Flush()
+}
+
+// closed is Flush, and tells in a client's recording who ended the connection.
+func (t *Transcript) closed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flush()
+	if t.dialog && t.role == ClientRole {
+		t.step(dialog.Step{Side: dialog.Client, Kind: dialog.EOF})
+	}
 }
 
 func (t *Transcript) flush() {
@@ -148,15 +172,9 @@ func (t *Transcript) flush() {
 }
 
 func (t *Transcript) print(mark, line string) {
-	switch {
-	case t.dialog && mark == "-> " && t.command.bare:
-		t.sent([]byte(line + "\n"))
+	if t.dialog {
+		t.printStep(mark, line, mark == "-> " && t.command.bare || mark == "<- " && t.reply.bare)
 		return
-	case t.dialog && mark == "-> ":
-		t.sent([]byte(line + "\r\n"))
-		return
-	case t.dialog && mark == "== ":
-		mark = "# "
 	}
 	io.WriteString(t.w, mark+status.Escape(line, transcriptLine)+"\n") // a transcript that cannot be written stops no mail
 }
