@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -35,7 +34,7 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	}
 	dir := cli.EnvOr(o.queue, "MAIL_QUEUE")
 	if dir != "" {
-		d.opt.Forward = forwardTo(dir)
+		d.opt.Forward = queue.Into(dir, queue.Options{})
 	}
 	if o.home != "" {
 		d.find = func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(o.home, a) }
@@ -53,21 +52,9 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	}
 	d.find, d.close = off.Lookup, func() { off.Close() }
 	if d.opt.Forward == nil {
-		d.opt.Forward = forwardTo(filepath.Join(off.Root().Name(), "queue"))
+		d.opt.Forward = queue.Into(filepath.Join(off.Root().Name(), "queue"), queue.Options{})
 	}
 	return d, nil
-}
-
-// forwardTo puts messages into the queue at dir, which is opened when the first one comes.
-func forwardTo(dir string) func(context.Context, *message.Message, *envelope.Envelope) error {
-	return func(ctx context.Context, m *message.Message, e *envelope.Envelope) error {
-		q, err := queue.Open(dir, queue.Options{})
-		if err != nil {
-			return err
-		}
-		defer q.Close()
-		return q.Accept(ctx, m, e)
-	}
 }
 
 func (o *options) check(cmd *cobra.Command) error {

@@ -54,6 +54,18 @@ func (q *Queue) Accept(_ context.Context, m *message.Message, e *envelope.Envelo
 	return err
 }
 
+// Into is Accept for the queue at dir, which is opened for each message: whoever forwards seldom need not hold one open.
+func Into(dir string, o Options) func(context.Context, *message.Message, *envelope.Envelope) error {
+	return func(ctx context.Context, m *message.Message, e *envelope.Envelope) error {
+		q, err := Open(dir, o)
+		if err != nil {
+			return err
+		}
+		defer q.Close()
+		return q.Accept(ctx, m, e)
+	}
+}
+
 // put stages both files and gives them their names, the envelope last: with it the message is in the queue.
 func (q *Queue) put(id ID, m *message.Message, head string, due time.Time) error {
 	msg, env := string(id)+extMessage, string(id)+extEnvelope
