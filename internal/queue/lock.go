@@ -260,7 +260,10 @@ func (l *Locked) rewrite(after Entry) error {
 // hint sets the time of the file to when the entry is due; see Stub. That it fails does no harm.
 func (l *Locked) hint() {
 	due, ok := l.Due()
-	if !ok {
+	switch {
+	case l.Done():
+		due = time.Now() // it is to be removed
+	case !ok:
 		due = time.Now().Add(never)
 	}
 	l.q.ops.chtimes(l.q.root, l.ID.envelope(), due)

@@ -296,6 +296,21 @@ func TestDueAndOrder(t *testing.T) {
 	}
 }
 
+// An entry that is done with and was not removed, since the process ended before it could, is looked at again.
+func TestDoneIsDue(t *testing.T) {
+	q := newQueue(t, Options{})
+	id := put(t, q, "x\n", "a@example.org")
+	l := lock(t, q, id)
+	r := l.Recipients[0]
+	r.State = Delivered
+	if err := l.Record(map[int]Recipient{0: r}); err != nil {
+		t.Fatal(err)
+	}
+	if due, _, err := q.Due(time.Now().Add(time.Second)); err != nil || len(due) != 1 {
+		t.Errorf("due %q, %v", due, err)
+	}
+}
+
 func TestGuards(t *testing.T) {
 	q := newQueue(t, Options{MaxEntries: 3})
 	for range 3 {
