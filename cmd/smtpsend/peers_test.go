@@ -144,6 +144,13 @@ func TestSinkLMTP(t *testing.T) {
 // daemon runs our smtpd on a socket it gets as systemd passes it, and returns its address.
 func daemon(t *testing.T, office string, args ...string) string {
 	t.Helper()
+	bin := mailtest.Build(t, "smtpd")
+	return activate(t, append([]string{filepath.Join(bin, "smtpd"), "--office", office, "--name", "localhost"}, args...)...)
+}
+
+// activate runs a program on a socket as systemd passes it, and returns its address.
+func activate(t *testing.T, args ...string) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -154,9 +161,7 @@ func daemon(t *testing.T, office string, args ...string) string {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	bin := mailtest.Build(t, "smtpd")
-	cmd := exec.Command("/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --name localhost "$@"`, filepath.Join(bin, "smtpd"), "--office", office)
-	cmd.Args = append(cmd.Args, args...)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" "$@"`}, args...)...)
 	cmd.ExtraFiles = []*os.File{file}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -60,6 +60,39 @@ func TestFollow(t *testing.T) {
 	}
 }
 
+// The example as it stands: a user logs in, and his mail is signed, in the queue, and delivered by a run.
+func TestExampleSubmission(t *testing.T) {
+	bin := mailtest.Build(t, "smtpsend", "smtpd", "mailauth")
+	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	dir := t.TempDir()
+	office, key, secret := filepath.Join(dir, "office"), filepath.Join(dir, "key"), filepath.Join(dir, "secret")
+	sh := func(line string) string {
+		t.Helper()
+		cmd := exec.Command("/bin/sh", "-ec", line)
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+		return string(out)
+	}
+	sh("mkdir -p office/example.org/alice office/example.org/bob; echo secret >secret; chmod 600 secret")
+	sh("smtpd passwd --office office alice@example.org <secret; mailauth keygen -t ed25519 -d example.org -s mail -o key")
+	address := activate(t, "../../examples/submission.sh", office, "example.org", "mail", key)
+	said, exit := smtpsend(t, "From: alice@example.org\nSubject: hi\n\nbody\n", "--timeout", "20s", "--server", "smtp+tls://"+address, "--no-verify",
+		"--user", "alice@example.org", "--password-file", secret, "-f", "alice@example.org", "bob@example.org")
+	if exit != 0 {
+		t.Fatalf("exit %d: %s", exit, said)
+	}
+	if list := sh("smtpsend --queue office/queue list"); !strings.Contains(list, "\twaiting\t<alice@example.org>\tbob@example.org\t") {
+		t.Errorf("the queue has %q", list)
+	}
+	sh("smtpsend --queue office/queue run --office office --zone /dev/null")
+	if got := sh("cat office/example.org/bob/Maildir/new/*"); !strings.Contains(got, "\nDKIM-Signature: v=1; ") || !strings.Contains(got, "\nSubject: hi\n") {
+		t.Errorf("bob got %s", got)
+	}
+}
+
 // BenchmarkList prints a queue of 100,000 entries; CI runs it with fewer.
 func BenchmarkList(b *testing.B) {
 	n := 100_000

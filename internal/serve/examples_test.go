@@ -19,11 +19,11 @@ func TestUnits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	installed := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/(smtpd|popd|imapd)\b`)
-	for _, dir := range []string{"systemd", "systemd/listen"} {
-		units, err := filepath.Glob(filepath.Join(examples, dir, "*.s*"))
-		if err != nil || len(units) != 6 {
-			t.Fatalf("%s: got %q, %v; want three sockets and three services", dir, units, err)
+	installed := regexp.MustCompile(`(?m)^ExecStart=/usr/local/bin/(smtpd|popd|imapd|smtpsend)\b`)
+	for dir, n := range map[string]int{"systemd": 8, "systemd/listen": 7} {
+		units, err := filepath.Glob(filepath.Join(examples, dir, "*.*"))
+		if err != nil || len(units) != n {
+			t.Fatalf("%s: got %q, %v; want three servers' sockets and services, and the queue's", dir, units, err)
 		}
 		tmp := t.TempDir()
 		var paths []string
