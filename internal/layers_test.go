@@ -27,6 +27,7 @@ var layers = []string{
 var only = map[string][]string{
 	"github.com/spf13/cobra":              {"cli", "cmd"},
 	"github.com/spf13/pflag":              {"cli", "cmd"},
+	"github.com/d--j/go-milter":           {"policy/milter"},
 	"github.com/miekg/dns":                {"resolver"},
 	"github.com/pires/go-proxyproto":      {"serve"},
 	"github.com/coreos/go-systemd":        {"serve"},

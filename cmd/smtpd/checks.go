@@ -16,6 +16,7 @@ import (
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 	"pennypost/internal/policy"
+	"pennypost/internal/policy/milter"
 	"pennypost/internal/resolver"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
@@ -31,6 +32,8 @@ type checkFlags struct {
 	fcrdns, helo string
 	sender, auth bool
 	greylist     time.Duration
+	milters      []string
+	milterFail   string
 	dns          func() (*resolver.Resolver, error)
 }
 
@@ -44,6 +47,8 @@ func (c *checkFlags) add(cmd *cobra.Command) {
 	f.BoolVar(&c.sender, "check-sender", false, "refuse senders whose domain takes no mail")
 	f.BoolVar(&c.auth, "auth-check", false, "check signatures and put Authentication-Results on top")
 	f.DurationVar(&c.greylist, "greylist", 0, "make unknown clients come again after `TIME`")
+	f.StringArrayVar(&c.milters, "milter", nil, "ask the mail filter at `ADDRESS`; may be given several times")
+	f.StringVar(&c.milterFail, "milter-fail", "tempfail", "when a mail filter fails `VERDICT`: tempfail or accept")
 	c.dns = dnsflags.Flags(cmd)
 }
 
@@ -58,6 +63,7 @@ type checks struct {
 	sender  bool
 	auth    bool
 	grey    *policy.Greylist   // nil: none
+	filters *milter.Filters    // nil: none
 	dns     *resolver.Resolver // nil when no check needs it
 	log     *slog.Logger
 }
@@ -89,6 +95,9 @@ func newChecks(c checkFlags, h *handler, log *slog.Logger) (*checks, error) {
 		}
 		k.clients.DNS = k.dns
 	}
+	if k.filters, err = newFilters(c, h.name, log); err != nil {
+		return nil, err
+	}
 	if c.greylist > 0 {
 		k.grey = &policy.Greylist{Root: h.office.Root(), Dir: greyDir, Delay: c.greylist}
 	}
@@ -113,22 +122,34 @@ func peer(f *smtp.Facts) (netip.Addr, bool) {
 	return ip.Unmap().WithZone(""), err == nil && !ip.Unmap().IsLoopback()
 }
 
-// client is what is known of the peer, nil when nobody asked.
-func client(f *smtp.Facts) *policy.Client {
-	c, _ := f.Policy.(*policy.Client)
-	return c
+// known is what the checks keep of a session, in Facts.Policy.
+type known struct {
+	client *policy.Client      // nil when nobody asked
+	filter *milter.Transaction // nil outside of a transaction, and without milters
 }
+
+func knownOf(f *smtp.Facts) *known {
+	k, ok := f.Policy.(*known)
+	if !ok {
+		k = new(known)
+		f.Policy = k
+	}
+	return k
+}
+
+// client is what is known of the peer, nil when nobody asked.
+func client(f *smtp.Facts) *policy.Client { return knownOf(f).client }
 
 // Connect asks the DNS about the client, whose name is then the verified one or none.
 func (k *checks) Connect(ctx context.Context, f *smtp.Facts) error {
 	if err := k.handler.Connect(ctx, f); err != nil {
 		return err
 	}
-	f.Policy = nil
+	knownOf(f).client = nil
 	ip, ok := peer(f)
 	if k.look && ok {
 		c := k.clients.LookUp(ctx, ip)
-		f.Policy = c
+		knownOf(f).client = c
 		if k.clients.Name {
 			f.Envelope.Conn.RemoteHost = c.Name
 			if c.NameErr != nil {
@@ -152,12 +173,14 @@ func (k *checks) Mail(ctx context.Context, f *smtp.Facts, m *smtp.Mail) error {
 			return err
 		}
 	}
-	if k.ask.Program == "" {
-		return nil
+	if k.ask.Program != "" {
+		e := *f.Envelope
+		e.Sender = m.Sender
+		if err := k.ask.At(ctx, policy.AtMail, &e, nil); err != nil {
+			return err
+		}
 	}
-	e := *f.Envelope
-	e.Sender = m.Sender
-	return k.ask.At(ctx, policy.AtMail, &e, nil)
+	return k.begin(f, m.Sender)
 }
 
 // greeting checks what the client called itself. A user who has logged in is known better than by that.
@@ -192,10 +215,15 @@ func (k *checks) Rcpt(ctx context.Context, f *smtp.Facts, r *smtp.Recipient) err
 		}
 	}
 	ip, ok := peer(f)
-	if c := client(f); !ok || k.grey == nil || user != "" || c != nil && c.Allowed != "" {
-		return nil
+	if c := client(f); ok && k.grey != nil && user == "" && (c == nil || c.Allowed == "") {
+		if err := k.grey.Accept(ip, f.Envelope.Sender, to); err != nil {
+			return err
+		}
 	}
-	return k.grey.Accept(ip, f.Envelope.Sender, to)
+	if t := knownOf(f).filter; t != nil {
+		return t.Rcpt(f.ID, to)
+	}
+	return nil
 }
 
 // Examine checks the message once for all its recipients; what is handed on is a view of m.
@@ -208,6 +236,11 @@ func (k *checks) Examine(ctx context.Context, f *smtp.Facts, m *message.Message)
 		m, _, err = mailauth.Verify(ctx, m, mailauth.Options{IDs: []string{k.name}, DKIM: dkim.VerifyOptions{LookupTXT: k.txt}})
 		if err != nil {
 			return nil, status.Errorf(status.TempFail, "check the message: %w", err)
+		}
+	}
+	if t := knownOf(f).filter; t != nil {
+		if m, err = t.Message(m, f.Envelope); err != nil || m == nil {
+			return nil, err
 		}
 	}
 	if err := k.ask.At(ctx, policy.AtData, f.Envelope, m); err != nil {

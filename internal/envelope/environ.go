@@ -39,6 +39,7 @@ type Envelope struct {
 	By         string   // SMTP_BY: seconds;R or N, and T (RFC 2852 section 4)
 	HoldFor    string   // SMTP_HOLDFOR: seconds (RFC 4865)
 	HoldUntil  string   // SMTP_HOLDUNTIL: a time by RFC 3339 in UTC (RFC 4865)
+	Quarantine string   // SMTP_QUARANTINE: why a check says that people should not see the message at once
 }
 
 // variable relates a name of mailpipe(7) to the field it carries.
@@ -94,6 +95,7 @@ var variables = []variable{
 	text("SMTP_BY", func(e *Envelope) *string { return &e.By }),
 	text("SMTP_HOLDFOR", func(e *Envelope) *string { return &e.HoldFor }),
 	text("SMTP_HOLDUNTIL", func(e *Envelope) *string { return &e.HoldUntil }),
+	text("SMTP_QUARANTINE", func(e *Envelope) *string { return &e.Quarantine }),
 }
 
 // FromEnviron reads an envelope from variables of the form NAME=value. RECIPIENTS goes before RECIPIENT. An address that

@@ -44,6 +44,8 @@ type Facts struct {
 	Service  Service            // what the server is there for
 	Envelope *envelope.Envelope // never nil; Conn is filled as it becomes known, the rest during a transaction
 
+	Mechanism string // by which Envelope.Conn.AuthUser has logged in, as in AUTH; empty when it was not here
+
 	TLS    *tls.ConnectionState // of the TLS that this program does; nil without
 	Policy any                  // what the handler keeps of the session; the engine does not look at it
 }

@@ -39,7 +39,7 @@ func (s *session) auth(arg string) Reply {
 	user := ""
 	r := s.exchange(a.Start(mechanism, func(name string) { user = name }), response)
 	if r.Code == 235 {
-		s.facts.Envelope.Conn.AuthUser = user
+		s.facts.Envelope.Conn.AuthUser, s.facts.Mechanism = user, mechanism
 	}
 	return r
 }

@@ -38,7 +38,7 @@ func (s *session) xclient(arg string) Reply {
 		}
 	}
 	s.reset()
-	s.facts.Envelope.Conn = c.conn
+	s.facts.Envelope.Conn, s.facts.Mechanism = c.conn, ""
 	s.facts.Extended, s.state = c.conn.Helo != "" && c.extended, connected
 	if c.conn.Helo != "" {
 		s.state = greeted
