@@ -33,7 +33,8 @@ func main() {
 // options are the flags.
 type options struct {
 	from, server, pipe            string
-	helo, routes, message         string
+	helo, routes                  string
+	message, messages             string
 	queue                         string
 	sign                          []string
 	stsCache, record              string
@@ -62,7 +63,8 @@ func newCommand() *cobra.Command {
 		Example: "  smtpsend -f me@example.org you@example.net <message\n" +
 			"  smtpsend -v --server smtp+tls://mail.example.net:587 --user me --password-file ~/.pass you@example.com <message\n" +
 			"  smtpsend --pipe 'smtpd --office /srv/mail' you@example.net <message\n" +
-			"  mx --routes example.net | grep -v backup | smtpsend --routes - --message letter you@example.net",
+			"  mx --routes example.net | grep -v backup | smtpsend --routes - --message letter you@example.net\n" +
+			"  find old/cur -type f | smtpsend --messages - --server lmtp+unix:///run/lmtp you@example.net",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.note(cmd)
@@ -78,6 +80,7 @@ func newCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.StringVarP(&o.from, "from", "f", "", "envelope sender, `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	f.StringVar(&o.message, "message", "", "send the message in `FILE` instead of standard input; test is one made here")
+	f.StringVar(&o.messages, "messages", "", "send each message whose file is named on a line of `FILE`, - for standard input")
 	f.StringArrayVar(&o.sign, "sign", nil, "with --queue, sign by DKIM with `DOMAIN:SELECTOR:KEYFILE` (repeatable)")
 	o.wire.messageFlags(f)
 	o.debug.flags(f)
@@ -135,6 +138,9 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 		return err
 	}
 	defer s.done()
+	if o.messages != "" {
+		return o.sendAll(cmd, s, recipients)
+	}
 	m, e, err := o.receive(recipients)
 	if err != nil {
 		return err
@@ -161,8 +167,8 @@ func (o *options) queued(cmd *cobra.Command, recipients []string) error {
 	if o.server != "" || o.pipe != "" || o.routes != "" {
 		return cli.Usagef("how to send is said to 'smtpsend --queue DIR run', not when a message is put into the queue")
 	}
-	if o.debug != (debugOptions{}) || o.reportForm != "lines" {
-		return cli.Usagef("--stop-after, --drop-after, --dump and --report are for sending at once")
+	if o.debug != (debugOptions{}) || o.reportForm != "lines" || o.messages != "" {
+		return cli.Usagef("--stop-after, --drop-after, --dump, --report and --messages are for sending at once")
 	}
 	if err := o.wire.check(); err != nil {
 		return err
@@ -192,6 +198,16 @@ func (o *options) receive(recipients []string) (*message.Message, *envelope.Enve
 		}
 		in.Stdin = f // the message is read from it until the end
 	}
+	m, e, err := o.take(in)
+	if err == nil && o.message == testMessage {
+		m.Close()
+		m, err = o.test.make(e, time.Now())
+	}
+	return m, e, err
+}
+
+// take takes message and envelope with what the flags say of the envelope.
+func (o *options) take(in handoff.Input) (*message.Message, *envelope.Envelope, error) {
 	if o.fromSet {
 		in.Sender = &o.from
 	}
@@ -202,10 +218,6 @@ func (o *options) receive(recipients []string) (*message.Message, *envelope.Enve
 	}
 	if err == nil {
 		o.wire.ask(e)
-	}
-	if err == nil && o.message == testMessage {
-		m.Close()
-		m, err = o.test.make(e, time.Now())
 	}
 	return m, e, err
 }

@@ -54,6 +54,7 @@ func newSender(ctx context.Context, cmd *cobra.Command, o options) (*sender, err
 	if o.host != "" && s.endpoint == nil && s.command == "" {
 		s.router = toHost{s.router, o.host}
 	}
+	s.open(o.messages != "")
 	return s, nil
 }
 
@@ -92,7 +93,9 @@ func (o *options) check() error {
 		return cli.Usagef("--server and --pipe do not go together")
 	case o.routes != "" && (o.server != "" || o.pipe != ""):
 		return cli.Usagef("--routes goes neither with --server nor with --pipe")
-	case o.routes == "-" && o.message == "":
+	case o.routes == "-" && o.messages == "-":
+		return cli.Usagef("--routes - and --messages - both read standard input: one must name a file")
+	case o.routes == "-" && o.message == "" && o.messages == "":
 		return cli.Usagef("--routes - reads standard input: name the message by --message FILE")
 	case o.portSet && (o.server != "" || o.pipe != "" || o.routes != ""):
 		return cli.Usagef("--port is for mail exchangers")
@@ -115,6 +118,9 @@ func (o *options) check() error {
 		return err
 	}
 	if err := o.test.check(o.message == testMessage); err != nil {
+		return err
+	}
+	if err := o.checkMessages(); err != nil {
 		return err
 	}
 	if o.reportForm != "" && !slices.Contains(reportForms, o.reportForm) {

@@ -32,8 +32,8 @@ func (s *sender) report(w io.Writer, form string) {
 		if host == "" {
 			host = "-"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", letter(r),
-			status.Escape(s.envelope.Recipients[i].String(), maxAddress), status.Escape(host, maxAddress), said(r))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s%s\n", letter(r),
+			status.Escape(s.envelope.Recipients[i].String(), maxAddress), status.Escape(host, maxAddress), said(r), s.nameField())
 	}
 }
 
@@ -58,34 +58,52 @@ func said(r relay.Outcome) string {
 	return r.Err.Line()
 }
 
-// verdict is nil when all recipients were taken. Otherwise it is temporary as soon as one of them may be tried again, in
-// the words of the first such recipient, with the exit status its fellows have in common.
+// verdict is nil when all recipients were taken, and else about them all.
 func (s *sender) verdict() error {
-	var worst *status.Error
-	failed, exit, first := 0, 0, 0
+	var v verdict
 	for i, r := range s.results {
-		if r.Err == nil || errors.Is(r.Err, smtp.ErrStopped) {
-			continue
+		where := s.envelope.Recipients[i].String()
+		if r.Host != "" {
+			where += ": " + r.Host
 		}
-		failed++
-		switch {
-		case worst == nil || r.Err.Class == status.Temporary && worst.Class == status.Permanent:
-			worst, exit, first = r.Err, r.Err.Exit, i
-		case r.Err.Class == worst.Class && r.Err.Exit != exit:
-			exit = map[status.Class]int{status.Temporary: int(status.TempFail), status.Permanent: int(status.HardFail)}[worst.Class]
-		}
+		v.add(where, r.Err)
 	}
-	if worst == nil {
+	return v.err("recipients")
+}
+
+// verdict sums up what became of recipients, or of messages. It is temporary as soon as one of them may be tried again, in
+// the words of the first such, with the exit status that its fellows have in common.
+type verdict struct {
+	worst             *status.Error
+	where             string
+	exit, failed, all int
+}
+
+// add adds one; e is nil when it was taken.
+func (v *verdict) add(where string, e *status.Error) {
+	v.all++
+	if e == nil || errors.Is(e, smtp.ErrStopped) {
+		return
+	}
+	v.failed++
+	switch {
+	case v.worst == nil || e.Class == status.Temporary && v.worst.Class == status.Permanent:
+		v.worst, v.exit, v.where = e, e.Exit, where
+	case e.Class == v.worst.Class && e.Exit != v.exit:
+		v.exit = map[status.Class]int{status.Temporary: int(status.TempFail), status.Permanent: int(status.HardFail)}[v.worst.Class]
+	}
+}
+
+// err is nil when none failed.
+func (v *verdict) err(things string) error {
+	if v.worst == nil {
 		return nil
 	}
-	e := *worst
-	e.Exit = exit
-	e.Text = fmt.Sprintf("%s: %s", s.envelope.Recipients[first], worst.Text)
-	if host := s.results[first].Host; host != "" {
-		e.Text = fmt.Sprintf("%s: %s: %s", s.envelope.Recipients[first], host, worst.Text)
-	}
-	if failed > 1 || len(s.results) > 1 {
-		e.Text += fmt.Sprintf(" (%d of %d recipients failed)", failed, len(s.results))
+	e := *v.worst
+	e.Exit = v.exit
+	e.Text = v.where + ": " + v.worst.Text
+	if v.all > 1 {
+		e.Text += fmt.Sprintf(" (%d of %d %s failed)", v.failed, v.all, things)
 	}
 	return &e
 }

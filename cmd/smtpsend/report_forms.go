@@ -21,19 +21,24 @@ type jsonReport struct {
 	Code      int    `json:"code,omitempty"` // of the server's reply, or of the reply that our reason stands for
 	Enhanced  string `json:"enhanced,omitempty"`
 	Text      string `json:"text"`
-	Replied   bool   `json:"replied"`          // text is the server's
-	Unsure    bool   `json:"unsure,omitempty"` // it may have been taken
+	Replied   bool   `json:"replied"`           // text is the server's
+	Unsure    bool   `json:"unsure,omitempty"`  // it may have been taken
+	Message   string `json:"message,omitempty"` // the file, with --messages
 }
 
 func (s *sender) reportJSON(w io.Writer, i int) {
 	r := s.results[i]
-	line := jsonReport{Fate: letter(r), Recipient: s.envelope.Recipients[i].String(), Host: r.Host, TLS: r.TLS, Unsure: r.Unsure}
+	line := jsonReport{Fate: letter(r), Recipient: s.envelope.Recipients[i].String(), Host: r.Host, TLS: r.TLS, Unsure: r.Unsure, Message: s.name}
 	if r.Reply.Code != 0 {
 		line.Code, line.Enhanced, line.Text, line.Replied = r.Reply.Code, r.Reply.Enhanced, r.Reply.Text(), true
 	} else {
 		line.Code, line.Enhanced, line.Text = r.Err.Code, r.Err.Enhanced, r.Err.Text
 	}
-	text, err := json.Marshal(line)
+	line.write(w)
+}
+
+func (r *jsonReport) write(w io.Writer) {
+	text, err := json.Marshal(r)
 	if err == nil {
 		fmt.Fprintf(w, "%s\n", text)
 	}

@@ -30,9 +30,11 @@ type sender struct {
 	resolver *resolver.Resolver // nil = the system's, for an endpoint
 	stderr   io.Writer
 	router   relay.Router
+	relay    *relay.Relay
 	close    []func() error
 
 	envelope *envelope.Envelope
+	name     string          // of the message's file, with --messages
 	results  []relay.Outcome // one for each recipient
 }
 
@@ -103,13 +105,17 @@ func (s *sender) send(ctx context.Context, m *message.Message) {
 		}
 		return
 	}
-	o := relay.Options{Router: s.router}
+	s.results = s.relay.Send(ctx, m, s.envelope)
+}
+
+// open makes the relay, one that keeps connections for the next message when there is to be one.
+func (s *sender) open(several bool) {
+	o := relay.Options{Router: s.router, Reuse: several}
 	if s.smtp.Transcript != nil {
 		o.Parallel = 1 // dialogues one after the other
 	}
-	r := relay.New(o)
-	s.results = r.Send(ctx, m, s.envelope)
-	r.Close()
+	s.relay = relay.New(o)
+	s.close = append(s.close, func() error { s.relay.Close(); return nil })
 }
 
 // hop is a server that was named by its URL, with what the URL says of TLS and LMTP in the options.
