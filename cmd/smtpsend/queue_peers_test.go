@@ -64,7 +64,8 @@ func TestQueueFaults(t *testing.T) {
 				t.Errorf("nothing should wait, and the queue has %q", waiting)
 			}
 			h.expect("bob", 1, "")
-			h.expect("sender", map[string]int{"told": 1}[f.want], `(?ms)^Final-Recipient: rfc822; a@far\.example$.*^Final-Recipient: rfc822; b@far\.example$`)
+			h.expect("sender", map[string]int{"told": 1}[f.want],
+				`(?ms)^Final-Recipient: rfc822; a@far\.example$.*^Final-Recipient: rfc822; b@far\.example$`)
 
 			h.do("", "retry", "--all")
 			dump := filepath.Join(h.dir, "dump")

@@ -79,16 +79,18 @@ func TestExampleSubmission(t *testing.T) {
 	sh("mkdir -p office/example.org/alice office/example.org/bob; echo secret >secret; chmod 600 secret")
 	sh("smtpd passwd --office office alice@example.org <secret; mailauth keygen -t ed25519 -d example.org -s mail -o key")
 	address := activate(t, "../../examples/submission.sh", office, "example.org", "mail", key)
-	said, exit := smtpsend(t, "From: alice@example.org\nSubject: hi\n\nbody\n", "--timeout", "20s", "--server", "smtp+tls://"+address, "--no-verify",
-		"--user", "alice@example.org", "--password-file", secret, "-f", "alice@example.org", "bob@example.org")
+	said, exit := smtpsend(t, "From: alice@example.org\nSubject: hi\n\nbody\n", "--timeout", "20s", "--server",
+		"smtp+tls://"+address, "--no-verify", "--user", "alice@example.org", "--password-file", secret, "-f", "alice@example.org", "bob@example.org")
 	if exit != 0 {
 		t.Fatalf("exit %d: %s", exit, said)
 	}
-	if list := sh("smtpsend --queue office/queue list"); !strings.Contains(list, "\twaiting\t<alice@example.org>\tbob@example.org\t") {
+	list := sh("smtpsend --queue office/queue list")
+	if !strings.Contains(list, "\twaiting\t<alice@example.org>\tbob@example.org\t") {
 		t.Errorf("the queue has %q", list)
 	}
 	sh("smtpsend --queue office/queue run --office office --zone /dev/null")
-	if got := sh("cat office/example.org/bob/Maildir/new/*"); !strings.Contains(got, "\nDKIM-Signature: v=1; ") || !strings.Contains(got, "\nSubject: hi\n") {
+	got := sh("cat office/example.org/bob/Maildir/new/*")
+	if !strings.Contains(got, "\nDKIM-Signature: v=1; ") || !strings.Contains(got, "\nSubject: hi\n") {
 		t.Errorf("bob got %s", got)
 	}
 }

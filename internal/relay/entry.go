@@ -145,12 +145,27 @@ func (w *work) after(i int, o Outcome, begun time.Time) queue.Recipient {
 		w.counts.Failed++
 		w.log(r, "failed", now.Sub(begun))
 	default:
-		r.Next = now.Add(w.r.Retry.Wait(r.Attempts, rand.Float64()))
+		r.Next = w.next(r.Attempts, now)
 		w.counts.Delayed++
 		w.delayed(i, &r, now)
 		w.log(r, "delayed", now.Sub(begun))
 	}
 	return r
+}
+
+// next is when to try again, or before that to give up or to tell of a delay, as the sender may have set a time for it.
+func (w *work) next(attempts int, now time.Time) time.Time {
+	next := now.Add(w.r.Retry.Wait(attempts, rand.Float64()))
+	ends := []time.Time{w.l.Arrived.Add(w.r.Retry.GiveUp)}
+	if by, _, ok := deliverBy(w.l.Envelope, w.l.Arrived); ok {
+		ends = append(ends, by)
+	}
+	for _, end := range ends {
+		if end.After(now) && end.Before(next) {
+			next = end
+		}
+	}
+	return next
 }
 
 // delayed notes that the sender is to hear of the delay: once, after a while, or when a time he set without insisting is

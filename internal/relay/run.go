@@ -131,8 +131,16 @@ func (r *Runner) candidates(c *Counts) (ids []queue.ID, err error) {
 	if r.Early {
 		return r.Queue.IDs()
 	}
-	ids, c.Next, err = r.Queue.Due(r.Now())
+	ids, next, err := r.Queue.Due(r.Now())
+	c.soonest(next)
 	return ids, err
+}
+
+// soonest notes that something will be due then; zero = nothing.
+func (c *Counts) soonest(next time.Time) {
+	if !next.IsZero() && (c.Next.IsZero() || next.Before(c.Next)) {
+		c.Next = next
+	}
 }
 
 func (c *Counts) add(o Counts) {
@@ -142,6 +150,7 @@ func (c *Counts) add(o Counts) {
 	c.Failed += o.Failed
 	c.Reports += o.Reports
 	c.Busy += o.Busy
+	c.soonest(o.Next)
 }
 
 // schedule hands out entries so that no domain keeps all workers busy.
@@ -279,6 +288,8 @@ func (r *Runner) entry(ctx context.Context, id queue.ID) Counts {
 	w := &work{r: r, l: l, now: r.Now()}
 	if err := w.run(ctx); err != nil {
 		r.Log.Error("entry left for later", "id", id, "err", status.Of(err).Text)
+	} else if next, ok := l.Due(); ok {
+		w.counts.soonest(next)
 	}
 	return w.counts
 }

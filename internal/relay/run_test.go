@@ -189,6 +189,36 @@ func TestRunnerGivesUp(t *testing.T) {
 	}
 }
 
+// A run knows when the next is due: also what it put off itself, and no later than the sender's time or the queue's is over.
+func TestRunnerNext(t *testing.T) {
+	for name, c := range map[string]struct {
+		env      []string
+		giveUp   time.Duration
+		min, max time.Duration
+	}{
+		"the curve":        {nil, 0, 270 * time.Second, 330 * time.Second},
+		"by a time, or no": {[]string{"SMTP_BY=60;R"}, 0, time.Minute, time.Minute},
+		"by a time, say":   {[]string{"SMTP_BY=90;N"}, 0, 90 * time.Second, 90 * time.Second},
+		"a later time":     {[]string{"SMTP_BY=3600;R"}, 0, 270 * time.Second, 330 * time.Second},
+		"given up":         {nil, 2 * time.Minute, 2 * time.Minute, 2 * time.Minute},
+		"nothing is left":  {[]string{"RECIPIENTS=a@a.example"}, 0, 0, 0},
+	} {
+		p := newPost(t)
+		p.fate["busy@b.example"] = "450 4.2.0 busy"
+		if c.giveUp > 0 {
+			p.r.Retry.GiveUp = c.giveUp
+		}
+		p.put(append([]string{"SENDER=s@here.example", "RECIPIENTS=busy@b.example"}, c.env...)...)
+		got, err := p.r.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.max == 0 && !got.Next.IsZero() || c.max > 0 && (got.Next.Before(p.now.Add(c.min)) || got.Next.After(p.now.Add(c.max))) {
+			t.Errorf("%s: next in %v, want %v to %v", name, got.Next.Sub(p.now), c.min, c.max)
+		}
+	}
+}
+
 // What each NOTIFY, DELIVERBY, a null sender and a bounce that bounces come to.
 func TestRunnerTells(t *testing.T) {
 	for name, c := range map[string]struct {
