@@ -36,6 +36,9 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	if dir != "" {
 		d.opt.Forward = queue.Into(dir, queue.Options{})
 	}
+	if err := o.away.apply(&d.opt); err != nil {
+		return nil, err
+	}
 	if o.home != "" {
 		d.find = func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(o.home, a) }
 		return d, nil
@@ -66,6 +69,8 @@ func (o *options) check(cmd *cobra.Command) error {
 		return cli.Usagef("--office and --home do not go together")
 	case (changed("office") || o.home != "") && len(o.rules.last.Do) > 0:
 		return cli.Usagef("--to before any --if goes neither with --office nor with --home")
+	case o.away.file != "" && !changed("office") && o.home == "" && len(o.rules.last.Do) > 0:
+		return cli.Usagef("--vacation is for a mailbox, of --office or --home")
 	case o.json && !o.dryRun && !o.explain:
 		return cli.Usagef("--json needs --dry-run or --explain")
 	case o.exit != "" && o.exit != "qmail" && o.exit != "sysexits":

@@ -34,6 +34,7 @@ type options struct {
 	explain bool
 	json    bool
 	exit    string
+	away    vacation
 }
 
 func newCommand() *cobra.Command {
@@ -56,6 +57,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.queue, "queue", "", "forward through the queue `DIR` (default $MAIL_QUEUE, or queue in the office)")
 	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	o.rules.flags(cmd)
+	o.away.flags(f)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the path of each copy on stderr")
 	f.BoolVar(&o.print, "print", false, "print the path of each copy on stdout")

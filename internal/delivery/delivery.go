@@ -32,6 +32,8 @@ type Options struct {
 	Placed func(path string)
 	// Rules are tried before the mailbox's own instructions.
 	Rules []Rule
+	// Vacation answers the senders of what is delivered; nil = no. It needs Forward, and recipients with a mailbox.
+	Vacation *Vacation
 	// Forward hands a message to the queue and returns when it is on disk there. Without it, mail that is to be forwarded waits.
 	Forward func(ctx context.Context, m *message.Message, e *envelope.Envelope) error
 }
@@ -73,8 +75,15 @@ func deliver(ctx context.Context, find finder, m *message.Message, e *envelope.E
 		if err := j.run(p); err != nil {
 			return failed(p.Recipient, err)
 		}
+		if err := j.prepareAnswer(p); err != nil {
+			return failed(p.Recipient, err)
+		}
 	}
-	return j.finish()
+	if err := j.finish(); err != nil {
+		return err
+	}
+	j.sendAnswers()
+	return nil
 }
 
 // failed names the recipient in an error that does not.
@@ -103,6 +112,7 @@ type job struct {
 	done     map[string]bool // mailboxes and files that have a copy
 	mboxes   []mboxStep
 	forwards []forward
+	answers  []*answer
 	dirs     []*maildir.Dir
 	staged   []*maildir.Staged
 	appended []*appended

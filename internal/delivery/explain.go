@@ -143,6 +143,9 @@ func (e Explained) Words() []string {
 			}
 			out = append(out, line)
 		}
+		if p.Answer != "" {
+			out = append(out, p.Answer)
+		}
 	}
 	if e.Err != nil {
 		out = append(out, "it fails: "+status.Of(e.Err).Line())

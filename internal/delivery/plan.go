@@ -20,6 +20,8 @@ type Plan struct {
 	NewSender envelope.Address // the sender of what is forwarded
 	Steps     []Instruction
 
+	Answer string // with a Vacation: that the sender is answered, or why not
+
 	verp bool // NewSender takes each recipient into its local part
 	box  *postoffice.Mailbox
 	file postoffice.Instructions
@@ -35,6 +37,17 @@ func (j *job) plan(find finder, r envelope.Address) (*Plan, error) {
 	if err := j.fillPlan(p); err != nil {
 		p.close()
 		return nil, err
+	}
+	if j.opt.Vacation != nil {
+		a, why, err := j.vacation(p)
+		if err != nil {
+			p.close()
+			return nil, err
+		}
+		p.Answer = "the sender is not answered: " + why
+		if a != nil {
+			p.Answer = "the sender is answered"
+		}
 	}
 	return p, nil
 }
