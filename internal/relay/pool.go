@@ -103,6 +103,11 @@ func (r *Relay) connect(ctx context.Context, d *destination, h Hop) (*kept, erro
 	if k := r.pool.take(h.key()); k != nil {
 		return k, nil
 	}
+	// Others may have waited for the host in vain, while this one waited for them.
+	if err := r.o.Hosts.Down(h.Name); err != nil {
+		<-r.pool.slot(h.Name)
+		return nil, err
+	}
 	return r.dial(ctx, d, h)
 }
 

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pennypost/internal/envelope"
@@ -442,4 +445,43 @@ func TestSendLeavesDeadHostsAlone(t *testing.T) {
 	if tried != 1 {
 		t.Errorf("tried %d times", tried)
 	}
+}
+
+// Messages that wait for their turn at a host that turns out to be dead do not wait for it one after the other.
+func TestSendWaitsOnceForDeadHosts(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	hosts, err := OpenHosts(root, "hosts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hosts.Close()
+	synctest.Test(t, func(t *testing.T) {
+		tried, after := 0, make(chan struct{})
+		hop := Hop{Name: "dead.example", Dial: func(context.Context) (net.Conn, error) {
+			tried++
+			<-after
+			return nil, errors.New("no route to host")
+		}}
+		r := New(Options{Router: Fixed{hop}, Hosts: hosts, PerHost: 1})
+		defer r.Close()
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				m, e := letterTo(t, "x@one.example")
+				if out := r.Send(context.Background(), m, e); out[0].Err == nil || out[0].Err.Enhanced != "4.4.1" {
+					t.Errorf("got %s", fates(out))
+				}
+			})
+		}
+		synctest.Wait() // one is connecting, the others wait for it
+		close(after)
+		all.Wait()
+		if tried != 1 {
+			t.Errorf("tried %d times", tried)
+		}
+	})
 }
