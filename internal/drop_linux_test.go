@@ -36,6 +36,33 @@ func TestRunAs(t *testing.T) {
 	}
 }
 
+// The greylist is kept by the user that smtpd has become, inside its sandbox too.
+func TestRunAsGreylist(t *testing.T) {
+	nobody := unprivileged(t)
+	bin := mailtest.Build(t, "smtpd")
+	office := t.TempDir()
+	if err := os.MkdirAll(office+"/example.org/alice", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	chown(t, office, nobody)
+	_, addr := startServer(t, nobodysDir(t, nobody), bin+"/smtpd", "--office", office, "--name", "mx.example.org",
+		"--run-as", nobody.Username, "--sandbox", "--greylist", "1ms", "--xclient-from", "127.0.0.1")
+	for _, answer := range []string{"451 4.7.1 ...", "250 2.1.5 Ok"} {
+		c := connect(t, addr)
+		mailtest.Dialog(t, c, "<- 220 ...\n-> XCLIENT ADDR=192.0.2.1\n<- 220 ...\n-> HELO c.example\n<- 250 ...\n"+
+			"-> MAIL FROM:<a@b.example>\n<- 250 ...\n-> RCPT TO:<alice@example.org>\n<- "+answer+"\n")
+		c.Close()
+	}
+	known, _ := filepath.Glob(office + "/greylist/*/*.ok")
+	if len(known) != 1 {
+		t.Fatalf("known: %q", known)
+	}
+	info, err := os.Stat(known[0])
+	if err != nil || strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)) != nobody.Uid {
+		t.Errorf("%s is not of %s: %v", known[0], nobody.Username, err)
+	}
+}
+
 // What cannot be given up is not kept in silence.
 func TestRunAsErrors(t *testing.T) {
 	nobody := unprivileged(t)

@@ -1,6 +1,9 @@
 package smtp
 
 import (
+	"bytes"
+	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -29,4 +32,31 @@ func TestNormalizer(t *testing.T) {
 	if got := string((&normalizer{}).take([]byte("a\n.b"))); got != "a\r\n.b" {
 		t.Errorf("without added dots: got %q", got)
 	}
+}
+
+// FuzzNormalizer: how bytes are cut changes nothing, no bare LF is left, and what has none stays as it is.
+func FuzzNormalizer(f *testing.F) {
+	for _, seed := range []string{"", "\n", "a\nb\n", "a\r\n.b\n..c\n.\r\n", "\r\r\n\n", ".\n.\n"} {
+		f.Add([]byte(seed), uint64(1), true)
+	}
+	f.Fuzz(func(t *testing.T, in []byte, seed uint64, stuffed bool) {
+		whole := string((&normalizer{stuffed: stuffed}).take(in))
+		rng := rand.New(rand.NewPCG(seed, 1))
+		n := &normalizer{stuffed: stuffed}
+		var cut []byte
+		for p := in; len(p) > 0; {
+			k := 1 + rng.IntN(len(p))
+			cut = append(cut, n.take(p[:k])...)
+			p = p[k:]
+		}
+		if whole != string(cut) {
+			t.Errorf("whole %q, cut %q", whole, cut)
+		}
+		if strings.Contains(strings.ReplaceAll(whole, "\r\n", ""), "\n") {
+			t.Errorf("a bare LF is left in %q", whole)
+		}
+		if bare := bytes.Contains(bytes.ReplaceAll(in, []byte("\r\n"), nil), []byte("\n")); !bare && whole != string(in) {
+			t.Errorf("%q became %q", in, whole)
+		}
+	})
 }
