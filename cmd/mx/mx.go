@@ -48,6 +48,8 @@ type options struct {
 	cache        string
 	jobs         int
 	unordered    bool
+	port         int
+	probe        probeOptions
 }
 
 func newCommand() *cobra.Command {
@@ -61,7 +63,8 @@ they are read from standard input, one a line.`,
 		Example: `  mx example.org
   mx -a user@example.org
   mx -lv example.org
-  mx --json -j 32 <domains`,
+  mx --json -j 32 <domains
+  mx --probe --rcpt user@example.org example.org`,
 		Args: cobra.ArbitraryArgs,
 	}
 	o.register(cmd)
@@ -107,9 +110,12 @@ func (o *options) register(cmd *cobra.Command) {
 	f.StringVar(&o.cache, "sts-cache", "", "keep MTA-STS policies in the directory `DIR`")
 	f.IntVarP(&o.jobs, "jobs", "j", 8, "look up `N` domains at the same time")
 	f.BoolVar(&o.unordered, "unordered", false, "print each result as soon as it is there, in any order")
+	f.IntVar(&o.port, "port", route.DefaultPort, "the hosts answer at port `N`")
+	o.probe.register(f)
 	cmd.MarkFlagsMutuallyExclusive("ipv4", "ipv6")
+	cmd.MarkFlagsMutuallyExclusive("probe", "long", "routes")
 	cmd.MarkFlagsMutuallyExclusive("long", "json", "routes")
-	for _, other := range []string{"addresses", "ipv4", "ipv6", "long", "json", "routes", "verbose"} {
+	for _, other := range []string{"addresses", "ipv4", "ipv6", "long", "json", "routes", "verbose", "probe"} {
 		cmd.MarkFlagsMutuallyExclusive("names", other)
 	}
 }
@@ -120,13 +126,15 @@ func (o *options) check() error {
 		return cli.Usagef("time-out %v is not positive", o.timeout)
 	case o.jobs < 1 || o.jobs > maxJobs:
 		return cli.Usagef("%d jobs, not 1 to %d", o.jobs, maxJobs)
+	case o.port < 1 || o.port > 65535:
+		return cli.Usagef("port %d, not 1 to 65535", o.port)
 	}
-	return nil
+	return o.probe.check()
 }
 
 // policies tells whether the result has something to do with policies: a list of
 // hosts alone is to be quick.
-func (o *options) policies() bool { return o.long || o.json || o.routes || o.verbose }
+func (o *options) policies() bool { return o.long || o.json || o.routes || o.verbose || o.probe.on }
 
 // query is one run of the program over any number of domains.
 type query struct {
@@ -136,13 +144,14 @@ type query struct {
 	search    route.Options
 	out, talk io.Writer
 	progress  *progress
-	pending   bytes.Buffer // of out, whole answers
-	worst     int          // exit status so far
+	probing   chan struct{} // holds one for each connection of a probe
+	pending   bytes.Buffer  // of out, whole answers
+	worst     int           // exit status so far
 }
 
 // prepare makes the options of route from the flags.
 func (q *query) prepare() error {
-	q.search = route.Options{Only4: q.only4, Only6: q.only6, Seed: q.seed}
+	q.search = route.Options{Port: q.port, Only4: q.only4, Only6: q.only6, Seed: q.seed}
 	for _, own := range q.own {
 		if ip, err := netip.ParseAddr(own); err == nil {
 			q.search.OwnAddresses = append(q.search.OwnAddresses, ip.Unmap())
@@ -167,6 +176,7 @@ func (q *query) prepare() error {
 	q.search.NamesOnly = q.names
 	q.search.SomeAddress = !q.addresses && !q.policies() && len(q.search.OwnAddresses) == 0
 	q.search.STS = source
+	q.probing = make(chan struct{}, q.jobs)
 	return nil
 }
 
@@ -198,6 +208,12 @@ func (q *query) one(ctx context.Context, arg string) *answer {
 	if err != nil {
 		fmt.Fprintf(&a.talk, "mx: %s\n", status.Escape(err.Error(), status.MaxText))
 		a.status = exitStatus(err)
+	}
+	if q.probe.on {
+		if err == nil {
+			a.status = q.probePlan(ctx, &a.out, arg, plan)
+		}
+		return a
 	}
 	q.print(&a.out, arg, plan)
 	return a

@@ -125,6 +125,17 @@ func targetHops(t route.Target, o smtp.Options, plan *route.Plan) []Hop {
 	if t.TLS == route.Refused {
 		return []Hop{{Name: t.Host, Target: &t, Plan: plan, Refuse: refused(t)}}
 	}
+	o = TargetOptions(t, o)
+	var hops []Hop
+	for _, ip := range t.Addresses {
+		ap := netip.AddrPortFrom(ip, uint16(t.Port))
+		hops = append(hops, Hop{Name: shown(t, ip), Dial: o.Network.Dialer("tcp", ap.String()), Options: o, Target: &t, Plan: plan})
+	}
+	return hops
+}
+
+// TargetOptions are o, whose TLSConfig is not nil and is left alone, with the demand of a target that is not refused.
+func TargetOptions(t route.Target, o smtp.Options) smtp.Options {
 	o.TLSConfig = o.TLSConfig.Clone()
 	o.TLSConfig.ServerName = strings.Trim(t.Host, "[]")
 	switch t.TLS {
@@ -141,12 +152,7 @@ func targetHops(t route.Target, o smtp.Options, plan *route.Plan) []Hop {
 	default:
 		o.TLS = smtp.TLSOffered
 	}
-	var hops []Hop
-	for _, ip := range t.Addresses {
-		ap := netip.AddrPortFrom(ip, uint16(t.Port))
-		hops = append(hops, Hop{Name: shown(t, ip), Dial: o.Network.Dialer("tcp", ap.String()), Options: o, Target: &t, Plan: plan})
-	}
-	return hops
+	return o
 }
 
 func refused(t route.Target) error {
