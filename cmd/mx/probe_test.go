@@ -157,7 +157,8 @@ func TestProbe(t *testing.T) {
 		want   []string
 		status int
 	}{
-		{"good.example", []string{" usable\n", "opportunistic", "ptr     good.example. confirmed", "banner  220 mx.example", "ehlo    PIPELINING",
+		{"good.example", []string{" usable\n", "opportunistic", "ptr     good.example. confirmed",
+			"banner  220 mx.example", "ehlo    PIPELINING",
 			"tls     TLS 1.3 TLS_", "for good.example, by", "2 days left", "chain   host good.example: verified"}, 0},
 		{"wrong.example", []string{" usable\n", "chain   host wrong.example: x509: certificate is valid for good.example"}, 0},
 		{"old.example", []string{" usable\n", "-2 days left", "expired", "good.example. does not lead back"}, 0},
