@@ -77,7 +77,10 @@ func TestTurns(t *testing.T) {
 			t.Errorf("%s: got %d, %d, want %d, %d", tt.name, got, code, tt.n, tt.code)
 		}
 	}
-	gate.WriteString(strings.Repeat("\n", len(n.running)))
+	n.mu.Lock()
+	running := len(n.running)
+	n.mu.Unlock()
+	gate.WriteString(strings.Repeat("\n", running))
 	n.all.Wait()
 	if len(n.running) > 0 {
 		t.Errorf("%v are not over", n.running)
