@@ -119,24 +119,25 @@ func TestUnknownUserTakesAsLong(t *testing.T) {
 		t.Fatal(err)
 	}
 	cost := func(user string) time.Duration {
-		best := time.Hour
-		for range 5 {
-			start := time.Now()
-			if got := login(t, o, user, "wrong"); got != badLogin {
-				t.Fatal(got)
-			}
-			best = min(best, time.Since(start))
+		start := time.Now()
+		if got := login(t, o, user, "wrong"); got != badLogin {
+			t.Fatal(got)
 		}
-		return best
+		return time.Since(start)
 	}
-	known := cost("alice@example.org")
 	for _, user := range []string{"nobody@example.org", "alice@elsewhere.example", "nobody", "a/b@example.org"} {
-		if got := cost(user); got < known/3 || got > known*3 {
-			t.Errorf("%s takes %v, a known user %v", user, got, known)
+		// In turn, so that what else the machine does touches both, until the best of each are alike: they would never be, if
+		// an unknown name were not checked against anything.
+		known, unknown := time.Hour, time.Hour
+		for range 20 {
+			known, unknown = min(known, cost("alice@example.org")), min(unknown, cost(user))
+			if unknown > known/2 && unknown < known*2 {
+				break
+			}
 		}
-	}
-	if known > 2*time.Second {
-		t.Errorf("a login takes %v", known)
+		if unknown <= known/2 || unknown >= known*2 {
+			t.Errorf("%s takes %v, a known user %v", user, unknown, known)
+		}
 	}
 }
 
