@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
@@ -65,7 +66,9 @@ type Test struct {
 	re   *regexp.Regexp
 }
 
-var testForm = regexp.MustCompile(`^\s*(\$?[!-#%-9;-~]+?):?\s*(!?~)\s?(.*)$`)
+var testForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\s*(\$?[!-#%-9;-~]+?):?\s*(!?~)\s?(.*)$`)
+})
 
 const maxPattern = 4096 // bytes of a regular expression
 
@@ -73,7 +76,7 @@ const maxPattern = 4096 // bytes of a regular expression
 // envelope such as $SENDER. The expression is of RE2 (regexp(7) of Go) and takes upper and lower case for the same, unless
 // it starts with (?-i). Fields are unfolded and their encoded words (RFC 2047) decoded; of several of one name any counts.
 func ParseTest(s string) (*Test, error) {
-	m := testForm.FindStringSubmatch(s)
+	m := testForm().FindStringSubmatch(s)
 	if m == nil || len(s) > maxPattern {
 		return nil, status.Errorf(status.Usage, "test %q is not 'HEADER ~ REGEXP' or 'HEADER !~ REGEXP'", status.Escape(s, 100))
 	}

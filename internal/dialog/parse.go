@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -20,9 +21,14 @@ const (
 )
 
 var (
-	messageStep = regexp.MustCompile(`^\[(\d+) bytes of message(, unfinished)?\]$`)
-	lostStep    = regexp.MustCompile(`^\[\d+ bytes not (shown|answered)\]$`)
+	messageStep = lazily(`^\[(\d+) bytes of message(, unfinished)?\]$`)
+	lostStep    = lazily(`^\[\d+ bytes not (shown|answered)\]$`)
 )
+
+// lazily compiles an expression at its first use: programs that speak no dialog start without it.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // Parse reads a dialog. Blanks before a step, empty lines and remarks ("# ..." and "== ..." but "== TLS") count for nothing.
 // An error names the line.
@@ -110,10 +116,10 @@ func said(side Side, text string) (Step, error) {
 		return Step{Side: side, Kind: Reset}, nil
 	case side == Server || !strings.HasPrefix(text, "["):
 		return s, nil
-	case lostStep.MatchString(text):
+	case lostStep().MatchString(text):
 		return s, errors.New("what was said here was not kept")
 	}
-	m := messageStep.FindStringSubmatch(text)
+	m := messageStep().FindStringSubmatch(text)
 	if m == nil {
 		return s, nil
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -280,11 +279,11 @@ func endsMessage(line string) bool {
 	return line == "." || len(words) > 1 && strings.EqualFold(words[0], "BDAT")
 }
 
-var replyCodes = regexp.MustCompile(`^[2-5]\d\d[ -]?([245]\.\d{1,3}\.\d{1,3})?`)
+var replyCodes = lazily(`^[2-5]\d\d[ -]?([245]\.\d{1,3}\.\d{1,3})?`)
 
 // codes is what a reply begins with: code, and enhanced code where there is one.
 func codes(reply string) string {
-	if found := replyCodes.FindString(reply); found != "" {
+	if found := replyCodes().FindString(reply); found != "" {
 		return found
 	}
 	return reply
