@@ -167,7 +167,7 @@ func (c *Client) greeting(ctx context.Context) error {
 func (c *Client) hello(ctx context.Context) error {
 	verb, name := "EHLO ", c.o.Helo
 	if name == "" {
-		name = literal(c.raw.LocalAddr())
+		name = Literal(c.raw.LocalAddr())
 	}
 	if !ValidName(name) {
 		return status.Errorf(status.Config, "our own name %q cannot be said in EHLO", name)
@@ -383,8 +383,8 @@ func expect(rep Reply, code int, what string) error {
 	return status.Errorf(status.Protocol, "%s: unexpected reply %s", what, rep)
 }
 
-// literal is the name of a host that has none: its address (RFC 5321 section 4.1.3).
-func literal(a net.Addr) string {
+// Literal is the name of a host that has none: its address (RFC 5321 section 4.1.3).
+func Literal(a net.Addr) string {
 	ap, err := netip.ParseAddrPort(a.String())
 	switch ip := ap.Addr().Unmap().WithZone(""); {
 	case err != nil:

@@ -382,7 +382,7 @@ func TestLiteral(t *testing.T) {
 		{"@", "localhost"},
 	}
 	for _, tt := range tests {
-		if got := literal(address(tt.addr)); got != tt.want || !ValidName(got) {
+		if got := Literal(address(tt.addr)); got != tt.want || !ValidName(got) {
 			t.Errorf("%s: got %q, want %q", tt.addr, got, tt.want)
 		}
 	}
