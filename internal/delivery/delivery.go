@@ -75,9 +75,6 @@ func deliver(ctx context.Context, find finder, m *message.Message, e *envelope.E
 		if err := j.run(p); err != nil {
 			return failed(p.Recipient, err)
 		}
-		if err := j.prepareAnswer(p); err != nil {
-			return failed(p.Recipient, err)
-		}
 	}
 	if err := j.finish(); err != nil {
 		return err
@@ -112,7 +109,6 @@ type job struct {
 	done     map[string]bool // mailboxes and files that have a copy
 	mboxes   []mboxStep
 	forwards []forward
-	answers  []*answer
 	dirs     []*maildir.Dir
 	staged   []*maildir.Staged
 	appended []*appended

@@ -22,9 +22,10 @@ type Plan struct {
 
 	Answer string // with a Vacation: that the sender is answered, or why not
 
-	verp bool // NewSender takes each recipient into its local part
-	box  *postoffice.Mailbox
-	file postoffice.Instructions
+	answer *answer // nil = none
+	verp   bool    // NewSender takes each recipient into its local part
+	box    *postoffice.Mailbox
+	file   postoffice.Instructions
 }
 
 // plan finds out what is to be done for r; the caller closes it.
@@ -38,16 +39,9 @@ func (j *job) plan(find finder, r envelope.Address) (*Plan, error) {
 		p.close()
 		return nil, err
 	}
-	if j.opt.Vacation != nil {
-		a, why, err := j.vacation(p)
-		if err != nil {
-			p.close()
-			return nil, err
-		}
-		p.Answer = "the sender is not answered: " + why
-		if a != nil {
-			p.Answer = "the sender is answered"
-		}
+	if err := j.prepareAnswer(p); err != nil {
+		p.close()
+		return nil, err
 	}
 	return p, nil
 }

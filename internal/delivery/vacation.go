@@ -35,21 +35,25 @@ const (
 type answer struct {
 	m    *message.Message
 	e    *envelope.Envelope
-	p    *Plan
 	file string
 }
 
-// prepareAnswer notes the answer to p's message, which is sent when all is delivered.
-func (j *job) prepareAnswer(p *Plan) error {
+// prepareAnswer notes the answer to p's message, which is sent when all is delivered, or why there is none. What is thrown away
+// is not answered.
+func (j *job) prepareAnswer(p *Plan) (err error) {
 	if j.opt.Vacation == nil {
 		return nil
 	}
 	if j.opt.Forward == nil {
 		return status.Errorf(status.Config, "no queue is named through which an answer could go")
 	}
-	a, _, err := j.vacation(p)
-	if a != nil {
-		j.answers = append(j.answers, a)
+	why := "the message is thrown away"
+	if len(p.Steps) > 0 {
+		p.answer, why, err = j.vacation(p)
+	}
+	p.Answer = "the sender is answered"
+	if p.answer == nil {
+		p.Answer = "the sender is not answered: " + why
 	}
 	return err
 }
@@ -74,7 +78,7 @@ func (j *job) vacation(p *Plan) (*answer, string, error) {
 		return nil, "", status.Errorf(status.IO, "look for who was answered: %w", err)
 	}
 	e := &envelope.Envelope{Recipients: []envelope.Address{j.sender}, Body: "8BITMIME", SMTPUTF8: j.envelope.SMTPUTF8}
-	return &answer{j.reply(p), e, p, file}, "", nil
+	return &answer{j.reply(p), e, file}, "", nil
 }
 
 // unanswerable says why a message gets no answer, "" if it may get one (RFC 3834 section 2).
@@ -177,8 +181,12 @@ func clean(s string, most int) string {
 // sendAnswers puts the answers into the queue when the message is delivered, and remembers who got one. An answer that cannot
 // be sent is nobody's failure: the message is where it belongs, and would come twice.
 func (j *job) sendAnswers() {
-	for _, a := range j.answers {
-		home := a.p.box.Home()
+	for _, p := range j.plans {
+		a, home := p.answer, p.box.Home()
+		if a == nil || j.done["answer "+p.Home] { // one for a mailbox, however many recipients lead to it
+			continue
+		}
+		j.done["answer "+p.Home] = true
 		if err := home.Mkdir(vacationDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			continue
 		}

@@ -124,3 +124,21 @@ func TestVacationFails(t *testing.T) {
 		t.Errorf("%d answers, %d messages", len(q.list), len(found(t, dir)))
 	}
 }
+
+// One mailbox answers once, whatever it is called, and what is thrown away is not answered.
+func TestVacationOneMailbox(t *testing.T) {
+	o, dir := newOffice(t, "example.org/alice", "example.org/bob/.qmail=#\n")
+	if err := os.Symlink("alice", filepath.Join(dir, "example.org/info")); err != nil {
+		t.Fatal(err)
+	}
+	var q queue
+	opt := Options{Forward: q.put, Vacation: &Vacation{Text: []byte("away\n")}}
+	m := message.Bytes([]byte("To: alice@example.org, info@example.org, bob@example.org\n\n"))
+	e := newEnvelope(t, "carol@example.net", "alice@example.org", "info@example.org", "bob@example.org")
+	if err := Deliver(context.Background(), o, m, e, opt); err != nil {
+		t.Fatal(err)
+	}
+	if len(q.list) != 1 {
+		t.Errorf("answers %q", q.list)
+	}
+}
