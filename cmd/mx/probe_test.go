@@ -19,7 +19,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -54,28 +53,6 @@ func (h probeHost) Data(context.Context, *smtp.Facts, *message.Message) error {
 	return nil
 }
 
-// probeServe lets serve have each connection to ip, and returns the port; 0 finds one.
-func probeServe(t *testing.T, ip string, port int, serve func(context.Context, net.Conn)) int {
-	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
-	if err != nil {
-		t.Skipf("no such loopback address here: %v", err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	t.Cleanup(func() { cancel(); l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { defer c.Close(); serve(ctx, c) })
-		}
-	})
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 func engine(t *testing.T, config *tls.Config) func(context.Context, net.Conn) {
 	e := &smtp.Engine{Name: "mx.example", Handler: probeHost{t}, TLS: config}
 	return func(ctx context.Context, c net.Conn) { e.Serve(ctx, c, envelope.Connection{RemoteIP: "127.0.0.1"}) }
@@ -107,11 +84,11 @@ func probeCertificate(t *testing.T, name string, left time.Duration) (config *tl
 func probeWorld(t *testing.T) (dns, roots string, port int) {
 	good, goodPEM, sum := probeCertificate(t, "good.example", 50*time.Hour)
 	old, oldPEM, _ := probeCertificate(t, "old.example", -50*time.Hour)
-	port = probeServe(t, "127.0.0.1", 0, engine(t, good))
-	probeServe(t, "127.0.0.2", port, engine(t, old))
-	probeServe(t, "127.0.0.3", port, engine(t, nil))
-	probeServe(t, "127.0.0.4", port, func(ctx context.Context, c net.Conn) { <-ctx.Done() })
-	probeServe(t, "127.0.0.5", port, func(ctx context.Context, c net.Conn) {
+	port = mailtest.Serve(t, "127.0.0.1", 0, engine(t, good))
+	mailtest.Serve(t, "127.0.0.2", port, engine(t, old))
+	mailtest.Serve(t, "127.0.0.3", port, engine(t, nil))
+	mailtest.Serve(t, "127.0.0.4", port, func(ctx context.Context, c net.Conn) { <-ctx.Done() })
+	mailtest.Serve(t, "127.0.0.5", port, func(ctx context.Context, c net.Conn) {
 		fmt.Fprintf(c, "554 go \x1b[31maway\r\n")
 		<-ctx.Done()
 	})

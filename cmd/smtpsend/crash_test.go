@@ -81,24 +81,11 @@ func (l *liar) Data(_ context.Context, f *smtp.Facts, m *message.Message) error 
 // start lets it answer on loopback.
 func (l *liar) start(t *testing.T) (url string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	engine := &smtp.Engine{Name: "liar.example", Handler: l}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	t.Cleanup(func() { cancel(); ln.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { engine.Serve(ctx, c, envelope.Connection{RemoteIP: "127.0.0.1"}) })
-		}
+	port := mailtest.Serve(t, "127.0.0.1", 0, func(ctx context.Context, c net.Conn) {
+		engine.Serve(ctx, c, envelope.Connection{RemoteIP: "127.0.0.1"})
 	})
-	return "smtp+notls://" + ln.Addr().String()
+	return fmt.Sprintf("smtp+notls://127.0.0.1:%d", port)
 }
 
 // Runs of a queue are killed at random moments until it is empty. Every recipient was served, or refused and reported; twice

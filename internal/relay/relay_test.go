@@ -96,24 +96,10 @@ func (h *host) got() string {
 // start lets the host answer on an address; port 0 finds one.
 func (h *host) start(t *testing.T, ip string, port int, config *tls.Config) int {
 	t.Helper()
-	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
-	if err != nil {
-		t.Skipf("no such loopback address here: %v", err)
-	}
 	engine := &smtp.Engine{Name: "mx.example", Handler: h, TLS: config}
-	ctx, cancel := context.WithCancel(context.Background())
-	var wg sync.WaitGroup
-	t.Cleanup(func() { cancel(); l.Close(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { engine.Serve(ctx, c, envelope.Connection{RemoteIP: "127.0.0.1"}) })
-		}
+	return mailtest.Serve(t, ip, port, func(ctx context.Context, c net.Conn) {
+		engine.Serve(ctx, c, envelope.Connection{RemoteIP: "127.0.0.1"})
 	})
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // certificate is a self-signed one, the roots that make it valid, and the SHA-256 sum of its key.
