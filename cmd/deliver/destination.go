@@ -19,7 +19,7 @@ import (
 
 // destination is where the message goes: to mailboxes that find knows, or to targets.
 type destination struct {
-	find    func(envelope.Address) (*postoffice.Mailbox, error)
+	find    delivery.Finder
 	targets []delivery.Target
 	opt     delivery.Options
 	close   func()

@@ -104,7 +104,7 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if d.find == nil {
 		return delivery.ToTargets(cmd.Context(), d.targets, m, e, d.opt)
 	}
-	return delivery.ToHome(cmd.Context(), d.find, m, e, d.opt)
+	return delivery.Deliver(cmd.Context(), d.find, m, e, d.opt)
 }
 
 // receive is handoff.Receive that ends when the context does, although a read from a pipe cannot be called off.

@@ -89,7 +89,7 @@ func (h *handler) Examine(_ context.Context, f *smtp.Facts, m *message.Message) 
 // Data hands the message on.
 func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
 	if len(h.command) == 0 {
-		return delivery.Deliver(ctx, h.office, m, f.Envelope, delivery.Options{Forward: h.forward})
+		return delivery.Deliver(ctx, h.office.Lookup, m, f.Envelope, delivery.Options{Forward: h.forward})
 	}
 	return handoff.Command{Args: h.command, Deadline: commandDeadline}.Run(ctx, m, f.Envelope)
 }

@@ -270,7 +270,7 @@ func (b *byOffice) Hops(ctx context.Context, destination string) ([]relay.Hop, e
 func (b *byOffice) deliver(ctx context.Context, m *message.Message, e *envelope.Envelope) []smtp.Outcome {
 	out := make([]smtp.Outcome, len(e.Recipients))
 	for i := range e.Recipients {
-		out[i].Err = status.Of(delivery.Deliver(ctx, b.office, m, e.For(i), b.opt))
+		out[i].Err = status.Of(delivery.Deliver(ctx, b.office.Lookup, m, e.For(i), b.opt))
 	}
 	return out
 }

@@ -38,24 +38,16 @@ type Options struct {
 	Forward func(ctx context.Context, m *message.Message, e *envelope.Envelope) error
 }
 
-// Deliver does with m what e's recipients in the office o want, all or none: Maildirs and mboxes get their copies and the
-// queue what is forwarded, last and together. The error is a *status.Error for the first recipient that failed: permanent
-// for an unknown user or domain (550), a loop (554 5.4.6) and what a command refuses, else temporary; a full disk is 452.
-// When ctx ends before all copies are written, nothing is delivered. What commands did, and what was forwarded before a
-// Maildir failed in the very end, stays done: it is done again when the message comes again.
-func Deliver(ctx context.Context, o *postoffice.Office, m *message.Message, e *envelope.Envelope, opt Options) error {
-	return deliver(ctx, o.Lookup, m, e, opt)
-}
+// A Finder tells the mailbox of an address: [postoffice.Office.Lookup], or one that knows a single home. The caller closes the
+// mailbox.
+type Finder func(envelope.Address) (*postoffice.Mailbox, error)
 
-// A finder tells the mailbox of an address. The caller closes it.
-type finder func(envelope.Address) (*postoffice.Mailbox, error)
-
-// ToHome is Deliver into one home directory, whatever the recipients are called: the mailbox find returns.
-func ToHome(ctx context.Context, find func(envelope.Address) (*postoffice.Mailbox, error), m *message.Message, e *envelope.Envelope, opt Options) error {
-	return deliver(ctx, find, m, e, opt)
-}
-
-func deliver(ctx context.Context, find finder, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
+// Deliver does with m what e's recipients want, all or none: Maildirs and mboxes get their copies and the queue what is
+// forwarded, last and together. The error is a *status.Error for the first recipient that failed: permanent for an unknown
+// user or domain (550), a loop (554 5.4.6) and what a command refuses, else temporary; a full disk is 452. When ctx ends
+// before all copies are written, nothing is delivered. What commands did, and what was forwarded before a Maildir failed in
+// the very end, stays done: it is done again when the message comes again.
+func Deliver(ctx context.Context, find Finder, m *message.Message, e *envelope.Envelope, opt Options) (err error) {
 	if len(e.Recipients) == 0 {
 		return status.Errorf(status.Usage, "deliver: no recipient")
 	}

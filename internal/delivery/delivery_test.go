@@ -103,7 +103,7 @@ func TestDeliver(t *testing.T) {
 			var placed []string
 			opt := Options{Placed: func(path string) { placed = append(placed, path) }}
 			m := message.Bytes([]byte(text))
-			if err := Deliver(context.Background(), o, m, newEnvelope(t, c.sender, c.recipients...), opt); err != nil {
+			if err := Deliver(context.Background(), o.Lookup, m, newEnvelope(t, c.sender, c.recipients...), opt); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -151,7 +151,7 @@ func TestDeliverNobody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opt := Options{Placed: func(path string) { t.Errorf("told of %s", path) }}
-			err := Deliver(context.Background(), o, message.Bytes([]byte(c.text)), newEnvelope(t, "s@example.net", c.recipients...), opt)
+			err := Deliver(context.Background(), o.Lookup, message.Bytes([]byte(c.text)), newEnvelope(t, "s@example.net", c.recipients...), opt)
 			if err == nil {
 				t.Fatal("delivered")
 			}
@@ -180,7 +180,7 @@ func TestDeliveredToOfOthersIsNoLoop(t *testing.T) {
 		strings.Repeat("X: y\n", 20_000) + "Subject: long\n\nx": true,
 		strings.Repeat("x", 2<<20):                              true,
 	} {
-		err := Deliver(ctx, o, message.Bytes([]byte(text)), newEnvelope(t, "", "alice@example.org"), Options{})
+		err := Deliver(ctx, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "alice@example.org"), Options{})
 		if (err == nil) != delivered {
 			t.Errorf("%.60q: %v", text, err)
 		}
@@ -189,7 +189,7 @@ func TestDeliveredToOfOthersIsNoLoop(t *testing.T) {
 		t.Errorf("%d files", got)
 	}
 	text := "Delivered-To: kafka@bücher.example\n\nx"
-	if err := Deliver(ctx, o, message.Bytes([]byte(text)), newEnvelope(t, "", "kafka@xn--bcher-kva.example"), Options{}); err == nil {
+	if err := Deliver(ctx, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "kafka@xn--bcher-kva.example"), Options{}); err == nil {
 		t.Error("a loop in the other form of the domain was not noticed")
 	}
 }
@@ -213,7 +213,7 @@ func TestInterruptedDelivery(t *testing.T) {
 	text := bytes.Repeat([]byte("line\n"), 100_000)
 	ctx, cancel := context.WithCancel(context.Background())
 	m := message.New(&cancelling{bytes.NewReader(text), cancel, 200_000}, int64(len(text)))
-	err := Deliver(ctx, o, m, newEnvelope(t, "", "alice@example.org", "bob@example.org"), Options{})
+	err := Deliver(ctx, o.Lookup, m, newEnvelope(t, "", "alice@example.org", "bob@example.org"), Options{})
 	if !errors.Is(err, context.Canceled) || status.Of(err).Class != status.Temporary {
 		t.Errorf("error %v", err)
 	}
@@ -226,7 +226,7 @@ func TestBrokenMessage(t *testing.T) {
 	o, dir := newOffice(t, "example.org/alice")
 	text := bytes.Repeat([]byte("line\n"), 100_000)
 	m := message.New(bytes.NewReader(text), int64(len(text))+1) // somebody has cut the file
-	err := Deliver(context.Background(), o, m, newEnvelope(t, "", "alice@example.org"), Options{})
+	err := Deliver(context.Background(), o.Lookup, m, newEnvelope(t, "", "alice@example.org"), Options{})
 	if err == nil || status.Of(err).Class != status.Temporary {
 		t.Errorf("error %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
-	"pennypost/internal/postoffice"
 	"pennypost/internal/status"
 )
 
@@ -19,7 +18,7 @@ type Explained struct {
 }
 
 // Explain is what Deliver with the same arguments would set out to do, for each recipient. Nothing is made or run.
-func Explain(ctx context.Context, find func(envelope.Address) (*postoffice.Mailbox, error), m *message.Message, e *envelope.Envelope, opt Options) ([]Explained, error) {
+func Explain(ctx context.Context, find Finder, m *message.Message, e *envelope.Envelope, opt Options) ([]Explained, error) {
 	j, err := newJob(ctx, m, e, opt)
 	if err != nil {
 		return nil, err

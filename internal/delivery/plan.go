@@ -29,7 +29,7 @@ type Plan struct {
 }
 
 // plan finds out what is to be done for r; the caller closes it.
-func (j *job) plan(find finder, r envelope.Address) (*Plan, error) {
+func (j *job) plan(find Finder, r envelope.Address) (*Plan, error) {
 	box, err := find(r)
 	if err != nil {
 		return nil, err

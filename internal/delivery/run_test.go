@@ -33,7 +33,7 @@ func deliverTo(t *testing.T, o *postoffice.Office, text, sender, to string, opt 
 		}
 		went = append(went, rel)
 	}
-	if err := Deliver(context.Background(), o, message.Bytes([]byte(text)), newEnvelope(t, sender, to), opt); err != nil {
+	if err := Deliver(context.Background(), o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, sender, to), opt); err != nil {
 		return "error " + status.Of(err).Line()
 	}
 	slices.Sort(went)
@@ -282,7 +282,7 @@ func TestToHome(t *testing.T) {
 	}
 	find := func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(home, a) }
 	e := newEnvelope(t, "s@example.net", "alice+lists@example.org")
-	if err := ToHome(context.Background(), find, message.Bytes([]byte("x\n")), e, Options{}); err != nil {
+	if err := Deliver(context.Background(), find, message.Bytes([]byte("x\n")), e, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(found(t, home)) != 1 || len(readMbox(t, filepath.Join(elsewhere, "box"))) != 1 {
