@@ -160,6 +160,7 @@ type schedule struct {
 	// waiting are entries by the domain of their first recipient, and order are the domains that have some, in turn.
 	waiting map[string][]due
 	order   []string
+	turn    int // place in order of the domain that comes next
 	active  map[string]int
 	changed *sync.Cond
 	left    int
@@ -239,12 +240,14 @@ func (s *schedule) next() (id queue.ID, domain string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.left > 0 || s.feeding {
-		for i, domain := range s.order {
+		for n := range s.order {
+			i := (s.turn + n) % len(s.order)
+			domain := s.order[i]
 			if list := s.waiting[domain]; s.active[domain] < s.r.PerDomain && len(list) > 0 {
 				s.waiting[domain] = list[1:]
 				s.active[domain]++
 				s.left--
-				s.order = append(slices.Delete(s.order, i, i+1), domain)
+				s.turn = i + 1
 				return list[0].id, domain, true
 			}
 		}
