@@ -82,6 +82,10 @@ func (g *Greylist) visit(name string, now time.Time) (time.Duration, error) {
 	age, err = g.age(name+waiting, now)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		// Between the two looks another process may have renamed the one to the other.
+		if age, err := g.age(name+known, now); err == nil && age < greyKeep {
+			return 0, nil
+		}
 		return g.Delay, g.begin(name, now)
 	case err != nil:
 		return 0, err

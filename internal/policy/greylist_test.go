@@ -12,7 +12,8 @@ import (
 	"pennypost/internal/status"
 )
 
-// grey is a greylist of one minute in an empty directory with a clock that is moved by hand.
+// grey is a greylist of one minute in an empty directory with a clock that is moved by hand. It starts at the true time, which
+// is what a file has for the moment between its making and its being given a time.
 func grey(t *testing.T) (g *Greylist, dir string, pass func(time.Duration)) {
 	t.Helper()
 	office := t.TempDir()
@@ -21,7 +22,7 @@ func grey(t *testing.T) (g *Greylist, dir string, pass func(time.Duration)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	now := time.Now().Truncate(time.Second)
 	g = &Greylist{Root: root, Dir: "grey", Delay: time.Minute, Now: func() time.Time { return now }}
 	return g, filepath.Join(office, "grey"), func(d time.Duration) { now = now.Add(d) }
 }
