@@ -129,8 +129,8 @@ func FuzzSignature(f *testing.F) {
 		if len(sig.names) > MaxNames || !contains(sig.names, "from") || sig.domain == "" {
 			t.Errorf("accepted: %+v", sig)
 		}
-		tags, err := parseTags(strings.TrimPrefix(string(sig.unsigned), "DKIM-Signature:"))
-		if v, ok := tags.get("b"); err != nil || !ok || v != "" {
+		tags, err := ParseTags(strings.TrimPrefix(string(sig.unsigned), "DKIM-Signature:"))
+		if v, ok := tags.Get("b"); err != nil || !ok || v != "" {
 			t.Errorf("left of b=: %q, %v", v, err)
 		}
 	})
@@ -142,16 +142,16 @@ func FuzzKey(f *testing.F) {
 	}
 	f.Add("p=")
 	f.Fuzz(func(t *testing.T, s string) {
-		k, err := parseKey(s)
+		k, err := ParseKey(s)
 		if err != nil {
 			return
 		}
-		record, err := Record(k.public)
+		record, err := Record(k.Public)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseKey(record)
-		if err != nil || again.bits != k.bits {
+		again, err := ParseKey(record)
+		if err != nil || again.Bits != k.Bits {
 			t.Errorf("%q: published again as %q: %v", s, record, err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -13,22 +14,23 @@ import (
 	"strings"
 )
 
-// key is a public key as published in the DNS.
-type key struct {
-	public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
-	bits    int
-	testing bool // t=y
-	strict  bool // t=s: i= must have exactly the domain of d=
-	hashes  []string
-	service []string
-	record  string
+// Key is a public key as published in the DNS (RFC 6376 section 3.6.1).
+type Key struct {
+	Public  crypto.PublicKey // *rsa.PublicKey or ed25519.PublicKey
+	Bits    int
+	Testing bool   // t=y
+	Strict  bool   // t=s: i= must have exactly the domain of d=
+	Record  string // the text it was read from
+
+	hashes  []string // h=, nil: any
+	service []string // s=, nil: any
 }
 
 // errRevoked is a record with an empty p= (RFC 6376 section 3.6.1).
 var errRevoked = errors.New("the key is revoked")
 
-// parseKey reads a key record (RFC 6376 section 3.6.1, RFC 8463 section 4).
-func parseKey(record string) (*key, error) {
+// ParseKey reads a key record (RFC 6376 section 3.6.1, RFC 8463 section 4).
+func ParseKey(record string) (*Key, error) {
 	if len(record) > maxRecord {
 		return nil, fmt.Errorf("key record longer than %d bytes", maxRecord)
 	}
@@ -36,47 +38,47 @@ func parseKey(record string) (*key, error) {
 		// A backslash is in no valid record, but zone files are pasted with them.
 		return nil, fmt.Errorf(`key record has "\;" where ";" is meant`)
 	}
-	tags, err := parseTags(record)
+	tags, err := ParseTags(record)
 	if err != nil {
 		return nil, fmt.Errorf("key record: %w", err)
 	}
-	if v, ok := tags.get("v"); ok && (v != "DKIM1" || tags[0].name != "v") {
+	if v, ok := tags.Get("v"); ok && (v != "DKIM1" || tags[0].name != "v") {
 		return nil, fmt.Errorf("key record does not start with v=DKIM1")
 	}
-	if _, ok := tags.get("p"); !ok {
+	if _, ok := tags.Get("p"); !ok {
 		return nil, fmt.Errorf("key record has no p=")
 	}
-	k := &key{record: record, hashes: tags.list("h"), service: tags.list("s")}
-	if flags := tags.list("t"); flags != nil {
-		k.testing, k.strict = contains(flags, "y"), contains(flags, "s")
+	k := &Key{Record: record, hashes: tags.List("h"), service: tags.List("s")}
+	if flags := tags.List("t"); flags != nil {
+		k.Testing, k.Strict = contains(flags, "y"), contains(flags, "s")
 	}
-	der, err := tags.bytes("p")
+	der, err := tags.Bytes("p")
 	if err != nil {
 		return nil, fmt.Errorf("key record: %w", err)
 	}
 	if len(der) == 0 {
 		return nil, errRevoked
 	}
-	kind, ok := tags.get("k")
+	kind, ok := tags.Get("k")
 	if !ok {
 		kind = "rsa"
 	}
 	return k, k.decode(strings.ToLower(kind), der)
 }
 
-func (k *key) decode(kind string, der []byte) error {
+func (k *Key) decode(kind string, der []byte) error {
 	switch kind {
 	case "rsa":
 		public, err := parseRSA(der)
 		if err != nil {
 			return err
 		}
-		k.public, k.bits = public, public.N.BitLen()
+		k.Public, k.Bits = public, public.N.BitLen()
 	case "ed25519":
 		if len(der) != ed25519.PublicKeySize {
 			return fmt.Errorf("ed25519 key has %d bytes, not %d", len(der), ed25519.PublicKeySize)
 		}
-		k.public, k.bits = ed25519.PublicKey(der), 256
+		k.Public, k.Bits = ed25519.PublicKey(der), 256
 	default:
 		return fmt.Errorf("unknown key type k=%q", clip(kind))
 	}
@@ -100,10 +102,11 @@ func parseRSA(der []byte) (*rsa.PublicKey, error) {
 	return public, nil
 }
 
-// suits checks the key's own restrictions against a signature.
-func (k *key) suits(s *signature) error {
-	kind, _, _ := strings.Cut(strings.ToLower(s.algorithm), "-")
-	switch k.public.(type) {
+// Allows says why the key cannot be used for a signature of mail by an algorithm such as "rsa-sha256", as far as that stands in
+// its record. How many bits are enough is for the caller to say.
+func (k *Key) Allows(algorithm string) error {
+	kind, _, _ := strings.Cut(strings.ToLower(algorithm), "-")
+	switch k.Public.(type) {
 	case *rsa.PublicKey:
 		if kind != "rsa" {
 			return fmt.Errorf("the key is rsa, the signature %s", kind)
@@ -119,11 +122,19 @@ func (k *key) suits(s *signature) error {
 	if !contains(k.service, "email") && !contains(k.service, "*") {
 		return fmt.Errorf("the key is not for email")
 	}
-	domain := s.identifier[strings.LastIndexByte(s.identifier, '@')+1:]
-	if k.strict && !strings.EqualFold(ascii(domain), ascii(s.domain)) {
-		return fmt.Errorf("the key wants i= to have the domain of d=")
-	}
 	return nil
+}
+
+// Verify checks a signature of a block of bytes, whose SHA-256 is what was signed (RFC 8463 section 3 for Ed25519).
+func (k *Key) Verify(block, sig []byte) bool {
+	sum := sha256.Sum256(block)
+	switch public := k.Public.(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], sig) == nil
+	case ed25519.PublicKey:
+		return ed25519.Verify(public, sum[:], sig)
+	}
+	return false
 }
 
 // Query is the name under which a key is published (RFC 6376 section 3.6.2).
@@ -131,42 +142,38 @@ func Query(selector, domain string) string {
 	return strings.ToLower(ascii(selector) + "._domainkey." + ascii(domain))
 }
 
-// lookupError says that the key could not be fetched; temporary tells whether
-// it may be there later.
-type lookupError struct {
-	temporary bool
-	err       error
+// KeyError says why there is no key. Temporary tells whether there may be one later.
+type KeyError struct {
+	Temporary bool
+	Err       error
 }
 
-func (e *lookupError) Error() string { return e.err.Error() }
-func (e *lookupError) Unwrap() error { return e.err }
+func (e *KeyError) Error() string { return e.Err.Error() }
+func (e *KeyError) Unwrap() error { return e.Err }
 
-type lookup func(ctx context.Context, name string) ([]string, error)
-
-// fetch asks for a key. Of several records at one name the first that is a
-// key of the wanted kind is taken (RFC 6376 section 6.1.2 leaves the choice),
-// so that an SPF record from a wildcard does no harm.
-func (l lookup) fetch(ctx context.Context, name, algorithm string) (*key, error) {
-	records, err := l(ctx, name)
+// FetchKey asks for the key at name, see Query. Of several records there the first that is a key for the algorithm is taken
+// (RFC 6376 section 6.1.2 leaves the choice), so that an SPF record from a wildcard does no harm. The error is a *KeyError.
+func (o *VerifyOptions) FetchKey(ctx context.Context, name, algorithm string) (*Key, error) {
+	records, err := o.LookupTXT(ctx, name)
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return nil, &lookupError{false, fmt.Errorf("no key at %s", name)}
+		return nil, &KeyError{false, fmt.Errorf("no key at %s", name)}
 	case errors.As(err, &dns):
 		// Only what happened: which server was asked is nobody's business who reads the message.
-		return nil, &lookupError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
+		return nil, &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
 	case err != nil:
-		return nil, &lookupError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
+		return nil, &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
 	case len(records) == 0:
-		return nil, &lookupError{false, fmt.Errorf("no key at %s", name)}
+		return nil, &KeyError{false, fmt.Errorf("no key at %s", name)}
 	case len(records) > maxRecords:
-		return nil, &lookupError{false, fmt.Errorf("more than %d records at %s", maxRecords, name)}
+		return nil, &KeyError{false, fmt.Errorf("more than %d records at %s", maxRecords, name)}
 	}
 	kind, _, _ := strings.Cut(strings.ToLower(algorithm), "-")
-	var best *key
+	var best *Key
 	var first error
 	for _, record := range records {
-		k, err := parseKey(record)
+		k, err := ParseKey(record)
 		switch {
 		case err != nil && (first == nil || err == errRevoked):
 			first = err
@@ -177,11 +184,11 @@ func (l lookup) fetch(ctx context.Context, name, algorithm string) (*key, error)
 	if best != nil {
 		return best, nil
 	}
-	return nil, &lookupError{false, fmt.Errorf("%s: %w", name, first)}
+	return nil, &KeyError{false, fmt.Errorf("%s: %w", name, first)}
 }
 
-func (k *key) kind() string {
-	if _, ok := k.public.(ed25519.PublicKey); ok {
+func (k *Key) kind() string {
+	if _, ok := k.Public.(ed25519.PublicKey); ok {
 		return "ed25519"
 	}
 	return "rsa"

@@ -40,9 +40,6 @@ type SignOptions struct {
 	Expires          time.Time     // x=; left out when zero
 }
 
-// foldAt is the longest line that is written, without its line end.
-const foldAt = 76
-
 // Prepend puts a header field on top of a message. If the message has no header
 // and starts with white space, it would continue the field; then an empty line
 // is put between them.
@@ -69,36 +66,27 @@ func Sign(m *message.Message, o SignOptions) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	index := indexFields(header.Fields[1:])
+	index := IndexFields(header.Fields[1:])
 	names := o.names(index)
 	if len(names) > MaxNames {
 		return nil, fmt.Errorf("more than %d header fields to sign", MaxNames)
 	}
-	body := newBodyHash(bodyForm{o.Body, -1})
-	if err := readBody(m, header.Size, body.canon); err != nil {
-		return nil, err
-	}
-	_ = body.canon.Close()
-	field := o.field(names, body.hash.Sum(nil))
-	sig, err := o.sign(index.block(&signature{header: o.Header, names: names, unsigned: field}))
+	hash, err := HashBody(m, header.Size, BodyForm{o.Body, -1})
 	if err != nil {
 		return nil, err
 	}
-	// The value goes to the end of the field, so that it is what removing b=
-	// takes out again, its line ends included.
-	f := folder{out: field, col: len(" b=")}
-	f.chunks(base64.StdEncoding.EncodeToString(sig))
-	return append(f.out, '\n'), nil
+	return o.field(names, hash[0].Sum[:]).Sign(o.Key, o.Header, index.Select(names))
 }
 
-func (o *SignOptions) sign(block []byte) ([]byte, error) {
+// SignBlock signs a block of bytes with an RSA or Ed25519 key, as Key.Verify checks it.
+func SignBlock(key crypto.Signer, block []byte) ([]byte, error) {
 	sum := sha256.Sum256(block)
 	// RFC 8463 section 3: Ed25519 signs the hash, as a message of its own.
 	hashed := crypto.Hash(0)
-	if _, ok := o.Key.Public().(*rsa.PublicKey); ok {
+	if _, ok := key.Public().(*rsa.PublicKey); ok {
 		hashed = crypto.SHA256
 	}
-	sig, err := o.Key.Sign(rand.Reader, sum[:], hashed)
+	sig, err := key.Sign(rand.Reader, sum[:], hashed)
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}
@@ -174,7 +162,7 @@ func isFieldName(s string) bool {
 
 // names is the content of h=: each name as often as it occurs, once more when
 // it is oversigned, and From at least once (RFC 6376 section 5.4).
-func (o *SignOptions) names(index fieldIndex) []string {
+func (o *SignOptions) names(index Index) []string {
 	var names []string
 	done := map[string]bool{}
 	over := map[string]bool{}
@@ -200,84 +188,30 @@ func (o *SignOptions) names(index fieldIndex) []string {
 	return names
 }
 
-// field writes the signature up to and with "b=".
-func (o *SignOptions) field(names []string, hash []byte) []byte {
-	f := folder{out: []byte("DKIM-Signature:"), col: len("DKIM-Signature:")}
-	algorithm := "rsa-sha256"
-	if _, ok := o.Key.Public().(ed25519.PublicKey); ok {
-		algorithm = "ed25519-sha256"
-	}
-	f.word("v=1;")
-	f.word("a=" + algorithm + ";")
-	f.word("c=" + string(o.Header) + "/" + string(o.Body) + ";")
-	f.word("d=" + o.Domain + ";")
-	f.word("s=" + o.Selector + ";")
+// field writes all tags but b=.
+func (o *SignOptions) field(names []string, hash []byte) *FieldWriter {
+	f := NewFieldWriter("DKIM-Signature")
+	f.Tag("v", "1")
+	f.Tag("a", Algorithm(o.Key.Public()))
+	f.Tag("c", string(o.Header)+"/"+string(o.Body))
+	f.Tag("d", o.Domain)
+	f.Tag("s", o.Selector)
 	if o.Identifier != "" {
-		f.word("i=" + encodeQP(o.Identifier) + ";")
+		f.Tag("i", encodeQP(o.Identifier))
 	}
-	f.word("t=" + strconv.FormatInt(o.Time.Unix(), 10) + ";")
+	f.Tag("t", strconv.FormatInt(o.Time.Unix(), 10))
 	if !o.Expires.IsZero() {
-		f.word("x=" + strconv.FormatInt(o.Expires.Unix(), 10) + ";")
+		f.Tag("x", strconv.FormatInt(o.Expires.Unix(), 10))
 	}
-	for i, n := range names {
-		end := ":"
-		if i == len(names)-1 {
-			end = ";"
-		}
-		if i == 0 {
-			f.word("h=" + n + end)
-		} else {
-			f.part(n + end)
-		}
-	}
-	f.word("bh=" + base64.StdEncoding.EncodeToString(hash) + ";")
-	f.newLine()
-	f.out = append(f.out, "b="...)
-	return f.out
+	f.Names("h", names)
+	f.Tag("bh", base64.StdEncoding.EncodeToString(hash))
+	return f
 }
 
-// folder lays a tag list out in lines.
-type folder struct {
-	out []byte
-	col int
-}
-
-func (f *folder) newLine() {
-	f.out = append(f.out, '\n', ' ')
-	f.col = 1
-}
-
-// word adds s after a blank or a fold.
-func (f *folder) word(s string) {
-	if f.col+1+len(s) > foldAt {
-		f.newLine()
-	} else {
-		f.out = append(f.out, ' ')
-		f.col++
+// Algorithm is the a= of signatures by a key.
+func Algorithm(public crypto.PublicKey) string {
+	if _, ok := public.(ed25519.PublicKey); ok {
+		return "ed25519-sha256"
 	}
-	f.out = append(f.out, s...)
-	f.col += len(s)
-}
-
-// part adds s directly or after a fold.
-func (f *folder) part(s string) {
-	if f.col+len(s) > foldAt {
-		f.newLine()
-	}
-	f.out = append(f.out, s...)
-	f.col += len(s)
-}
-
-// chunks adds s, which may be folded anywhere.
-func (f *folder) chunks(s string) {
-	for len(s) > 0 {
-		if f.col >= foldAt {
-			f.newLine()
-		}
-		n := min(foldAt-f.col, len(s))
-		f.out = append(f.out, s[:n]...)
-		f.col += n
-		s = s[n:]
-	}
-	f.out = bytes.TrimRight(f.out, " ")
+	return "rsa-sha256"
 }

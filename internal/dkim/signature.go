@@ -1,7 +1,6 @@
 package dkim
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -21,6 +20,8 @@ type signature struct {
 	b, bh                                   string
 }
 
+func (s *signature) form() BodyForm { return BodyForm{s.body, s.length} }
+
 // parseSignature reads a whole raw DKIM-Signature field (RFC 6376 section
 // 3.5). What could be read stands in the signature even with an error.
 func parseSignature(raw []byte) (*signature, error) {
@@ -28,34 +29,28 @@ func parseSignature(raw []byte) (*signature, error) {
 	if len(raw) > MaxSignature {
 		return s, fmt.Errorf("signature field longer than %d bytes", MaxSignature)
 	}
-	colon := bytes.IndexByte(raw, ':') + 1
-	tags, err := parseTags(string(raw[colon:]))
+	tags, unsigned, err := ParseField(raw)
 	if err != nil {
 		return s, err
 	}
+	s.unsigned = unsigned
 	// These first: they name the signature in the report of any later error.
-	s.domain, _ = tags.get("d")
-	s.selector, _ = tags.get("s")
-	s.algorithm, _ = tags.get("a")
-	s.b, _ = tags.get("b")
+	s.domain, _ = tags.Get("d")
+	s.selector, _ = tags.Get("s")
+	s.algorithm, _ = tags.Get("a")
+	s.b, _ = tags.Get("b")
 	s.b = dropFWS(s.b)
-	s.bh, _ = tags.get("bh")
+	s.bh, _ = tags.Get("bh")
 	s.bh = dropFWS(s.bh)
 	for _, name := range []string{"v", "a", "b", "bh", "d", "h", "s"} {
-		if v, ok := tags.get(name); !ok || v == "" {
+		if v, ok := tags.Get(name); !ok || v == "" {
 			return s, fmt.Errorf("no %s= tag", name)
 		}
 	}
-	for _, t := range tags {
-		if t.name == "b" {
-			s.unsigned = append(s.unsigned, raw[:colon+t.from]...)
-			s.unsigned = append(s.unsigned, raw[colon+t.to:]...)
-		}
-	}
-	if v, _ := tags.get("v"); v != "1" {
+	if v, _ := tags.Get("v"); v != "1" {
 		return s, fmt.Errorf("unknown version v=%q", clip(v))
 	}
-	for _, read := range []func(tagList) error{s.readWhat, s.readWho, s.readWhen} {
+	for _, read := range []func(Tags) error{s.readWhat, s.readWho, s.readWhen} {
 		if err := read(tags); err != nil {
 			return s, err
 		}
@@ -64,27 +59,27 @@ func parseSignature(raw []byte) (*signature, error) {
 }
 
 // readWhat reads what is signed and how: c, h, l, q, b, bh.
-func (s *signature) readWhat(tags tagList) (err error) {
-	c, ok := tags.get("c")
+func (s *signature) readWhat(tags Tags) (err error) {
+	c, ok := tags.Get("c")
 	if !ok {
 		c = "simple/simple"
 	}
 	if s.header, s.body, ok = ParseCanon(c); !ok {
 		return fmt.Errorf("unknown canonicalisation c=%q", clip(c))
 	}
-	if s.length, err = tags.number("l", 76); err != nil {
+	if s.length, err = tags.Number("l", 76); err != nil {
 		return err
 	}
-	if s.sig, err = tags.bytes("b"); err != nil {
+	if s.sig, err = tags.Bytes("b"); err != nil {
 		return err
 	}
-	if s.hash, err = tags.bytes("bh"); err != nil {
+	if s.hash, err = tags.Bytes("bh"); err != nil {
 		return err
 	}
-	if !contains(tags.list("q"), "dns/txt") {
+	if !contains(tags.List("q"), "dns/txt") {
 		return fmt.Errorf("no known query method in q=")
 	}
-	s.names = tags.list("h")
+	s.names = tags.List("h")
 	if len(s.names) > MaxNames {
 		return fmt.Errorf("more than %d names in h=", MaxNames)
 	}
@@ -101,7 +96,7 @@ func (s *signature) readWhat(tags tagList) (err error) {
 
 // readWho reads d, s and i. The domain of i= is d= or lies under it; which
 // case its letters have does not matter.
-func (s *signature) readWho(tags tagList) error {
+func (s *signature) readWho(tags Tags) error {
 	if !isName(s.domain) {
 		return fmt.Errorf("bad domain d=%q", clip(s.domain))
 	}
@@ -109,7 +104,7 @@ func (s *signature) readWho(tags tagList) error {
 		return fmt.Errorf("bad selector s=%q", clip(s.selector))
 	}
 	s.identifier = "@" + s.domain
-	v, ok := tags.get("i")
+	v, ok := tags.Get("i")
 	if !ok {
 		return nil
 	}
@@ -126,11 +121,11 @@ func (s *signature) readWho(tags tagList) error {
 }
 
 // readWhen reads t and x.
-func (s *signature) readWhen(tags tagList) (err error) {
-	if s.time, err = tags.instant("t"); err != nil {
+func (s *signature) readWhen(tags Tags) (err error) {
+	if s.time, err = tags.Instant("t"); err != nil {
 		return err
 	}
-	if s.expires, err = tags.instant("x"); err != nil {
+	if s.expires, err = tags.Instant("x"); err != nil {
 		return err
 	}
 	if !s.time.IsZero() && !s.expires.IsZero() && !s.expires.After(s.time) {

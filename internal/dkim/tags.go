@@ -1,6 +1,7 @@
 package dkim
 
 import (
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"strconv"
@@ -15,13 +16,14 @@ type tag struct {
 	from, to    int
 }
 
-type tagList []tag
+// Tags is a tag list (RFC 6376 section 3.2), in its order.
+type Tags []tag
 
-// parseTags reads a tag list (RFC 6376 section 3.2). Names are case-sensitive;
+// ParseTags reads a tag list (RFC 6376 section 3.2). Names are case-sensitive;
 // a name that comes twice makes the list invalid, and so does a control byte.
 // Bytes above 0x7F are let through, for RFC 8616.
-func parseTags(s string) (tagList, error) {
-	var list tagList
+func ParseTags(s string) (Tags, error) {
+	var list Tags
 	seen := map[string]bool{}
 	for at := 0; at < len(s); {
 		end := len(s)
@@ -57,7 +59,8 @@ func parseTags(s string) (tagList, error) {
 	return list, nil
 }
 
-func (l tagList) get(name string) (string, bool) {
+// Get is the value of a tag without the white space round it, and whether the tag is there.
+func (l Tags) Get(name string) (string, bool) {
 	for _, t := range l {
 		if t.name == name {
 			return t.value, true
@@ -66,9 +69,9 @@ func (l tagList) get(name string) (string, bool) {
 	return "", false
 }
 
-// number reads a tag of at most max decimal digits. An absent tag is -1.
-func (l tagList) number(name string, max int) (int64, error) {
-	v, ok := l.get(name)
+// Number reads a tag of at most max decimal digits. An absent tag is -1, and what fits in no int64 is very large.
+func (l Tags) Number(name string, max int) (int64, error) {
+	v, ok := l.Get(name)
 	if !ok {
 		return -1, nil
 	}
@@ -82,19 +85,19 @@ func (l tagList) number(name string, max int) (int64, error) {
 	return n, err
 }
 
-// instant reads a time tag: seconds since 1970, 12 digits. An absent tag is
+// Instant reads a time tag: seconds since 1970, 12 digits. An absent tag is
 // the zero time.
-func (l tagList) instant(name string) (time.Time, error) {
-	n, err := l.number(name, 12)
+func (l Tags) Instant(name string) (time.Time, error) {
+	n, err := l.Number(name, 12)
 	if err != nil || n < 0 {
 		return time.Time{}, err
 	}
 	return time.Unix(n, 0), nil
 }
 
-// bytes decodes a base64 tag, in which white space may stand anywhere.
-func (l tagList) bytes(name string) ([]byte, error) {
-	v, _ := l.get(name)
+// Bytes decodes a base64 tag, in which white space may stand anywhere.
+func (l Tags) Bytes(name string) ([]byte, error) {
+	v, _ := l.Get(name)
 	b, err := base64.StdEncoding.DecodeString(dropFWS(v))
 	if err != nil {
 		return nil, fmt.Errorf("bad base64 in %s=", name)
@@ -102,9 +105,9 @@ func (l tagList) bytes(name string) ([]byte, error) {
 	return b, nil
 }
 
-// list splits a tag at its colons.
-func (l tagList) list(name string) []string {
-	v, ok := l.get(name)
+// List splits a tag at its colons; an absent tag is nil.
+func (l Tags) List(name string) []string {
+	v, ok := l.Get(name)
 	if !ok {
 		return nil
 	}
@@ -113,6 +116,23 @@ func (l tagList) list(name string) []string {
 		items[i] = trimFWS(s)
 	}
 	return items
+}
+
+// ParseField reads the tag list of a raw header field. With it comes the field without the value of its b= tag: what a signature
+// signs of itself (RFC 6376 section 3.7), and nil if there is no such tag.
+func ParseField(raw []byte) (tags Tags, unsigned []byte, err error) {
+	colon := bytes.IndexByte(raw, ':') + 1
+	if tags, err = ParseTags(string(raw[colon:])); err != nil {
+		return nil, nil, err
+	}
+	for _, t := range tags {
+		if t.name == "b" {
+			unsigned = make([]byte, 0, len(raw))
+			unsigned = append(unsigned, raw[:colon+t.from]...)
+			unsigned = append(unsigned, raw[colon+t.to:]...)
+		}
+	}
+	return tags, unsigned, nil
 }
 
 func isTagName(s string) bool {

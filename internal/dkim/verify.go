@@ -1,16 +1,12 @@
 package dkim
 
 import (
+	"cmp"
 	"context"
-	"crypto"
-	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"hash"
-	"io"
 	"strings"
 	"time"
 
@@ -27,27 +23,19 @@ type VerifyOptions struct {
 	Now time.Time
 	// Timeout bounds all lookups together; zero is 20 seconds.
 	Timeout time.Duration
+	// MinBits is the smallest RSA key that is accepted; zero is the constant of that name.
+	MinBits int
 }
 
 // check is one signature on its way to a result.
 type check struct {
 	result *Result
 	sig    *signature
-	key    *key
+	key    *Key
 	err    error // why there is no key
-	body   *bodyHash
-}
+	body   BodyHash
 
-// bodyHash is the hash of the body in one form; signatures share it.
-type bodyHash struct {
-	hash  hash.Hash
-	limit *limit
-	canon *body
-}
-
-type bodyForm struct {
-	canon  Canon
-	length int64
+	minBits int
 }
 
 // Verify checks the signatures of a message, from the top of its header down,
@@ -77,7 +65,9 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 			results[i] = Result{Verdict: Neutral, Reason: fmt.Sprintf("not checked: more than %d signatures", MaxSignatures)}
 			continue
 		}
-		checks = append(checks, begin(&results[i], raw[i]))
+		c := begin(&results[i], raw[i])
+		c.minBits = cmp.Or(o.MinBits, MinBits)
+		checks = append(checks, c)
 	}
 	fetchKeys(ctx, checks, o)
 	if err := ctx.Err(); err != nil {
@@ -86,7 +76,7 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 	if err := hashBody(m, header.Size, checks); err != nil {
 		return nil, err
 	}
-	index := indexFields(header.Fields)
+	index := IndexFields(header.Fields)
 	now := o.Now
 	if now.IsZero() {
 		now = time.Now()
@@ -134,82 +124,72 @@ func fetchKeys(ctx context.Context, checks []*check, o VerifyOptions) {
 			continue
 		}
 		c.result.Query = Query(c.sig.selector, c.sig.domain)
-		c.key, c.err = lookup(o.LookupTXT).fetch(ctx, c.result.Query, c.sig.algorithm)
+		c.key, c.err = o.FetchKey(ctx, c.result.Query, c.sig.algorithm)
 	}
 }
 
 // hashBody reads the body once and makes every form of hash that is asked for.
 func hashBody(m *message.Message, from int64, checks []*check) error {
-	forms := map[bodyForm]*bodyHash{}
-	var all []io.Writer
+	var forms []BodyForm
 	for _, c := range checks {
-		if c.settled() {
-			continue
+		if !c.settled() {
+			forms = append(forms, c.sig.form())
 		}
-		form := bodyForm{c.sig.body, c.sig.length}
-		if forms[form] == nil {
-			forms[form] = newBodyHash(form)
-			all = append(all, forms[form].canon)
-		}
-		c.body = forms[form]
 	}
-	if len(all) == 0 {
-		return nil
-	}
-	if err := readBody(m, from, io.MultiWriter(all...)); err != nil {
+	hashes, err := HashBody(m, from, forms...)
+	if err != nil {
 		return err
 	}
-	for _, b := range forms {
-		_ = b.canon.Close()
+	for _, c := range checks {
+		if !c.settled() {
+			c.body, hashes = hashes[0], hashes[1:]
+		}
 	}
 	return nil
-}
-
-func readBody(m *message.Message, from int64, w io.Writer) error {
-	r := io.NewSectionReader(m, from, m.Size()-from)
-	if _, err := io.CopyBuffer(w, struct{ io.Reader }{r}, make([]byte, 32<<10)); err != nil {
-		return fmt.Errorf("reading the body: %w", err)
-	}
-	return nil
-}
-
-func newBodyHash(f bodyForm) *bodyHash {
-	h := sha256.New()
-	l := &limit{w: h, max: f.length}
-	return &bodyHash{h, l, newBody(l, f.canon)}
 }
 
 // finish compares both hashes and comes to the verdict. Hash and signature are
 // both looked at whatever comes of the other, so that the result can tell which
 // of them it was.
-func (c *check) finish(index fieldIndex, now time.Time) {
+func (c *check) finish(index Index, now time.Time) {
 	r := c.result
 	if c.settled() {
 		return
 	}
-	got := c.body.hash.Sum(nil)
-	r.GotBody = base64.StdEncoding.EncodeToString(got)
-	r.BodyOK = string(got) == string(c.sig.hash)
-	r.Canonical = index.block(c.sig)
-	var le *lookupError
-	if errors.As(c.err, &le) {
-		r.Verdict, r.Reason = PermError, le.Error()
-		if le.temporary {
+	r.GotBody = base64.StdEncoding.EncodeToString(c.body.Sum[:])
+	r.BodyOK = string(c.body.Sum[:]) == string(c.sig.hash)
+	r.Canonical = HeaderBlock(c.sig.header, index.Select(c.sig.names), c.sig.unsigned)
+	var ke *KeyError
+	if errors.As(c.err, &ke) {
+		r.Verdict, r.Reason = PermError, ke.Error()
+		if ke.Temporary {
 			r.Verdict = TempError
 		}
 		return
 	}
-	r.Key, r.Bits, r.Testing = c.key.record, c.key.bits, c.key.testing
-	if err := c.key.suits(c.sig); err != nil {
+	r.Key, r.Bits, r.Testing = c.key.Record, c.key.Bits, c.key.Testing
+	if err := c.suits(); err != nil {
 		r.Verdict, r.Reason = PermError, err.Error()
 		return
 	}
-	if _, isRSA := c.key.public.(*rsa.PublicKey); isRSA && (r.Bits < MinBits || r.Bits > MaxBits) {
+	if _, isRSA := c.key.Public.(*rsa.PublicKey); isRSA && (r.Bits < c.minBits || r.Bits > MaxBits) {
 		r.Verdict, r.Reason = Policy, fmt.Sprintf("rsa key of %d bits", r.Bits)
 		return
 	}
-	r.HeaderOK = c.key.verify(r.Canonical, c.sig.sig)
+	r.HeaderOK = c.key.Verify(r.Canonical, c.sig.sig)
 	r.Verdict, r.Reason = c.judge(now)
+}
+
+// suits says what in its record keeps the key from being used for the signature.
+func (c *check) suits() error {
+	if err := c.key.Allows(c.sig.algorithm); err != nil {
+		return err
+	}
+	domain := c.sig.identifier[strings.LastIndexByte(c.sig.identifier, '@')+1:]
+	if c.key.Strict && !strings.EqualFold(ascii(domain), ascii(c.sig.domain)) {
+		return fmt.Errorf("the key wants i= to have the domain of d=")
+	}
+	return nil
 }
 
 func (c *check) judge(now time.Time) (Verdict, string) {
@@ -220,7 +200,7 @@ func (c *check) judge(now time.Time) (Verdict, string) {
 		bad = Neutral
 	}
 	switch length := c.sig.length; {
-	case length > c.body.limit.got:
+	case length > c.body.Size:
 		return bad, "the body is shorter than l="
 	case !r.BodyOK && !r.HeaderOK:
 		return bad, "neither body hash nor signature match"
@@ -228,51 +208,10 @@ func (c *check) judge(now time.Time) (Verdict, string) {
 		return bad, "the body hash does not match"
 	case !r.HeaderOK:
 		return bad, "the signature does not match"
-	case length >= 0 && length < c.body.limit.got:
-		return Policy, fmt.Sprintf("l= leaves %d bytes unsigned", c.body.limit.got-length)
+	case length >= 0 && length < c.body.Size:
+		return Policy, fmt.Sprintf("l= leaves %d bytes unsigned", c.body.Size-length)
 	case !r.Expires.IsZero() && now.After(r.Expires):
 		return Policy, "expired"
 	}
 	return Pass, ""
-}
-
-func (k *key) verify(block, sig []byte) bool {
-	sum := sha256.Sum256(block)
-	switch public := k.public.(type) {
-	case *rsa.PublicKey:
-		return rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], sig) == nil
-	case ed25519.PublicKey:
-		return ed25519.Verify(public, sum[:], sig)
-	}
-	return false
-}
-
-// fieldIndex finds the fields of a name, in the order of the header.
-type fieldIndex map[string][][]byte
-
-func indexFields(fields []message.Field) fieldIndex {
-	index := fieldIndex{}
-	for _, f := range fields {
-		name := strings.ToLower(f.Name)
-		index[name] = append(index[name], f.Raw)
-	}
-	return index
-}
-
-// block is the canonical header that a signature covers: the named fields,
-// each name taking the lowest instance not yet taken and nothing once they are
-// used up, then the signature itself without b= (RFC 6376 sections 3.7, 5.4.2).
-func (x fieldIndex) block(s *signature) []byte {
-	var out []byte
-	taken := map[string]int{}
-	for _, name := range s.names {
-		name = strings.ToLower(name)
-		all := x[name]
-		if n := taken[name]; n < len(all) {
-			taken[name]++
-			out = canonField(out, all[len(all)-1-n], s.header)
-		}
-	}
-	out = canonField(out, s.unsigned, s.header)
-	return trimEOL(out)
 }
