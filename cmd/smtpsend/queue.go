@@ -107,13 +107,14 @@ func chosen(q *queue.Queue, args []string, f *filter, visit func(*queue.Entry) e
 	if err != nil {
 		return err
 	}
-	for _, id := range list {
-		e, err := q.Read(id)
+	at := -1
+	for e, err := range q.ReadAll(list) {
+		at++
 		switch {
 		case err != nil && len(args) == 0:
 			continue
 		case queue.IsGone(err):
-			return status.Errorf(status.NoInput, "%s is not in the queue", id)
+			return status.Errorf(status.NoInput, "%s is not in the queue", list[at])
 		case err != nil:
 			return err
 		}

@@ -79,8 +79,7 @@ func (s *settings) entries(w io.Writer) (n int, size int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, id := range ids {
-		e, err := q.Read(id)
+	for e, err := range q.ReadAll(ids) {
 		if err != nil {
 			continue
 		}

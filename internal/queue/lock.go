@@ -2,7 +2,6 @@ package queue
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -24,20 +23,6 @@ type Locked struct {
 	f    *os.File
 	size int64 // of the envelope file
 	torn bool  // the file ends within a record
-}
-
-// Read reads an entry without locking it. fs.ErrNotExist when it is gone; a damaged one is set aside, and gone too.
-func (q *Queue) Read(id ID) (*Entry, error) {
-	f, err := q.root.Open(id.envelope())
-	if err != nil {
-		return nil, failed("read", id, err)
-	}
-	defer f.Close()
-	l := &Locked{q: q, f: f}
-	if err := l.load(id); err != nil {
-		return nil, q.unreadable(id, err)
-	}
-	return &l.Entry, nil
 }
 
 // Lock takes an entry for this process. ErrBusy when another has it; fs.ErrNotExist when it is gone.
@@ -80,32 +65,22 @@ func (q *Queue) still(id ID, f *os.File) bool {
 	return err == nil && os.SameFile(now, ours)
 }
 
-// load reads the file and the size of the message.
+// load reads the file that is locked.
 func (l *Locked) load(id ID) error {
-	info, err := l.f.Stat()
+	dir, err := l.q.root.Open(id.bucket())
 	if err != nil {
 		return err
 	}
-	if info.Size() > maxEnvelope {
-		return fmt.Errorf("%w: it has %d bytes", errDamaged, info.Size())
-	}
-	text, err := io.ReadAll(io.NewSectionReader(l.f, 0, maxEnvelope))
+	defer dir.Close()
+	text, err := io.ReadAll(io.NewSectionReader(l.f, 0, maxEnvelope+1))
 	if err != nil {
 		return err
 	}
-	e, err := parse(id, string(text))
+	e, err := load(dir, id, text)
 	if err != nil {
 		return err
 	}
-	msg, err := l.q.root.Stat(id.message())
-	if errors.Is(err, fs.ErrNotExist) && l.q.still(id, l.f) {
-		return fmt.Errorf("%w: there is no message", errDamaged)
-	}
-	if err != nil {
-		return err
-	}
-	e.Size = msg.Size()
-	l.Entry, l.size, l.torn = *e, int64(len(text)), !strings.HasSuffix(string(text), "\n")
+	l.Entry, l.size, l.torn = *e, int64(len(text)), text[len(text)-1] != '\n'
 	return nil
 }
 

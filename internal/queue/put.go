@@ -150,9 +150,9 @@ func (q *Queue) room(id ID, size int64) error {
 		}
 	}
 	// To count a large queue for each message would make it slow, and one directory of the many tells enough.
-	where, most := []string{id.bucket()}, q.o.MaxEntries/buckets+1
+	where, most := id.bucket(), q.o.MaxEntries/buckets+1
 	if q.o.MaxEntries < 4*buckets {
-		where, most = nil, q.o.MaxEntries
+		where, most = "", q.o.MaxEntries
 	}
 	n, err := q.count(where)
 	if err != nil {

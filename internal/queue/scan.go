@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,29 +26,47 @@ type Stub struct {
 // Stubs are all entries in no order. A directory that cannot be read ends the list with its error.
 func (q *Queue) Stubs() iter.Seq2[Stub, error] {
 	return func(yield func(Stub, error) bool) {
-		for bucket, err := range q.buckets() {
+		for e, err := range q.entries() {
 			if err != nil {
 				yield(Stub{}, err)
 				return
 			}
-			for de, err := range list(q.root, dirMail+"/"+bucket) {
+			info, err := e.dir.Lstat(string(e.id) + extEnvelope)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				yield(Stub{}, failed("look at", e.id, err))
+				return
+			}
+			if !yield(Stub{e.id, info.ModTime()}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// entryIn is an entry and its open directory.
+type entryIn struct {
+	dir *os.Root
+	id  ID
+}
+
+// entries are those that have an envelope file, in no order.
+func (q *Queue) entries() iter.Seq2[entryIn, error] {
+	return func(yield func(entryIn, error) bool) {
+		for dir, err := range q.buckets() {
+			if err != nil {
+				yield(entryIn{}, err)
+				return
+			}
+			for name, err := range names(dir, ".") {
 				if err != nil {
-					yield(Stub{}, err)
+					yield(entryIn{}, err)
 					return
 				}
-				id, ok := entryName(de.Name())
-				if !ok || !strings.HasSuffix(string(id), bucket) {
-					continue
-				}
-				info, err := de.Info()
-				if errors.Is(err, fs.ErrNotExist) {
-					continue
-				}
-				if err != nil {
-					yield(Stub{}, failed("look at", id, err))
-					return
-				}
-				if !yield(Stub{id, info.ModTime()}, nil) {
+				id, ok := entryName(name)
+				if ok && strings.HasSuffix(string(id), filepath.Base(dir.Name())) && !yield(entryIn{dir, id}, nil) {
 					return
 				}
 			}
@@ -82,11 +101,11 @@ func (q *Queue) Due(now time.Time) (due []ID, next time.Time, err error) {
 // IDs are the entries, oldest first.
 func (q *Queue) IDs() ([]ID, error) {
 	var all []ID
-	for s, err := range q.Stubs() {
+	for e, err := range q.entries() {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, s.ID)
+		all = append(all, e.id)
 	}
 	slices.Sort(all)
 	return all, nil
@@ -102,40 +121,53 @@ func entryName(file string) (ID, bool) {
 	return id, err == nil
 }
 
-// buckets are the directories of entries that there are.
-func (q *Queue) buckets() iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		for de, err := range list(q.root, dirMail) {
-			if err == nil && (len(de.Name()) != 2 || !de.IsDir()) {
-				continue
-			}
-			name := ""
-			if err == nil {
-				name = de.Name()
-			}
-			if !yield(name, err) || err != nil {
+// buckets opens the directories of entries that there are, one after the other.
+func (q *Queue) buckets() iter.Seq2[*os.Root, error] {
+	return func(yield func(*os.Root, error) bool) {
+		for name, err := range names(q.root, dirMail) {
+			if err != nil {
+				yield(nil, err)
 				return
 			}
+			if len(name) != 2 || !q.visit(dirMail+"/"+name, yield) {
+				continue
+			}
+			return
 		}
 	}
 }
 
-// list reads a directory in parts. One that is not there is empty.
-func list(root *os.Root, name string) iter.Seq2[fs.DirEntry, error] {
-	return func(yield func(fs.DirEntry, error) bool) {
-		d, err := root.Open(name)
+// visit opens a directory for yield, and tells whether that wants no more. What is gone or no directory is passed over.
+func (q *Queue) visit(name string, yield func(*os.Root, error) bool) (enough bool) {
+	dir, err := q.root.OpenRoot(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
+		return false
+	case err != nil:
+		yield(nil, err)
+		return true
+	}
+	defer dir.Close()
+	return !yield(dir, nil)
+}
+
+// names reads the names in a directory in parts: with their types it would cost a call for each. One that is not there is
+// empty.
+func names(root *os.Root, dir string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		d, err := root.Open(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			return
 		}
 		if err != nil {
-			yield(nil, err)
+			yield("", err)
 			return
 		}
 		defer d.Close()
 		for {
-			batch, err := d.ReadDir(512)
-			for _, de := range batch {
-				if !yield(de, nil) {
+			batch, err := d.Readdirnames(512)
+			for _, name := range batch {
+				if !yield(name, nil) {
 					return
 				}
 			}
@@ -143,31 +175,30 @@ func list(root *os.Root, name string) iter.Seq2[fs.DirEntry, error] {
 				return
 			}
 			if err != nil {
-				yield(nil, err)
+				yield("", err)
 				return
 			}
 		}
 	}
 }
 
-// count counts the entries in some directories, or in all.
-func (q *Queue) count(where []string) (n int, err error) {
-	if where == nil {
-		for bucket, err := range q.buckets() {
+// count counts the entries in the directory of one, or in all.
+func (q *Queue) count(bucket string) (n int, err error) {
+	if bucket == "" {
+		for _, err := range q.entries() {
 			if err != nil {
 				return 0, err
 			}
-			where = append(where, dirMail+"/"+bucket)
+			n++
 		}
+		return n, nil
 	}
-	for _, dir := range where {
-		for de, err := range list(q.root, dir) {
-			if err != nil {
-				return 0, err
-			}
-			if _, ok := entryName(de.Name()); ok {
-				n++
-			}
+	for name, err := range names(q.root, bucket) {
+		if err != nil {
+			return 0, err
+		}
+		if _, ok := entryName(name); ok {
+			n++
 		}
 	}
 	return n, nil
@@ -175,33 +206,32 @@ func (q *Queue) count(where []string) (n int, err error) {
 
 // Clean removes what was staged, put half or removed half more than 36 hours before now, and returns how many files.
 func (q *Queue) Clean(now time.Time) (n int, err error) {
-	old := func(de fs.DirEntry) bool {
-		info, err := de.Info()
+	old := func(path string) bool {
+		info, err := q.root.Lstat(path)
 		return err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > halfAge
 	}
-	for de, err := range list(q.root, dirTmp) {
+	for name, err := range names(q.root, dirTmp) {
 		if err != nil {
 			return n, err
 		}
-		if old(de) && q.ops.remove(q.root, dirTmp+"/"+de.Name()) == nil {
+		if path := dirTmp + "/" + name; old(path) && q.ops.remove(q.root, path) == nil {
 			n++
 		}
 	}
-	for bucket, err := range q.buckets() {
+	for dir, err := range q.buckets() {
 		if err != nil {
 			return n, err
 		}
-		dir := dirMail + "/" + bucket
-		for de, err := range list(q.root, dir) {
+		for name, err := range names(dir, ".") {
 			if err != nil {
 				return n, err
 			}
-			name, ok := strings.CutSuffix(de.Name(), extMessage)
-			if !ok || !old(de) {
+			stem, ok := strings.CutSuffix(name, extMessage)
+			path := dirMail + "/" + filepath.Base(dir.Name()) + "/"
+			if !ok || !old(path+name) {
 				continue
 			}
-			if _, err := q.root.Lstat(dir + "/" + name + extEnvelope); errors.Is(err, fs.ErrNotExist) &&
-				q.ops.remove(q.root, dir+"/"+de.Name()) == nil {
+			if _, err := dir.Lstat(stem + extEnvelope); errors.Is(err, fs.ErrNotExist) && q.ops.remove(q.root, path+name) == nil {
 				n++
 			}
 		}

@@ -202,8 +202,7 @@ const feedAtOnce = 256
 // read finds the domains of entries. Those that are gone, or set aside and logged, are left out.
 func (s *schedule) read(ids []queue.ID) map[string][]due {
 	found := make(map[string][]due)
-	for _, id := range ids {
-		e, err := s.r.Queue.Read(id)
+	for e, err := range s.r.Queue.ReadAll(ids) {
 		if err != nil {
 			continue
 		}
@@ -214,7 +213,7 @@ func (s *schedule) read(ids []queue.ID) map[string][]due {
 				break
 			}
 		}
-		found[domain] = append(found[domain], due{id, priority(e.Envelope)})
+		found[domain] = append(found[domain], due{e.ID, priority(e.Envelope)})
 	}
 	return found
 }

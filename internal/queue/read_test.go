@@ -1,0 +1,100 @@
+package queue
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Many are read in their order, whatever became of some of them, and one with more recipients than a buffer holds too.
+func TestReadAll(t *testing.T) {
+	q := newQueue(t, Options{})
+	var many []string
+	for n := range 1000 {
+		many = append(many, fmt.Sprintf("recipient-%d@b.example", n))
+	}
+	var want []ID
+	for n := range 40 {
+		if n == 7 {
+			want = append(want, put(t, q, "Subject: many\n\n", many...))
+			continue
+		}
+		want = append(want, put(t, q, "Subject: one\n\n"+strings.Repeat("x", n), fmt.Sprintf("r%d@b.example", n)))
+	}
+	ids, err := q.IDs()
+	if err != nil || len(ids) != 40 {
+		t.Fatalf("got %d entries, %v", len(ids), err)
+	}
+	slices.Sort(want)
+	if err := os.Remove(filepath.Join(q.root.Name(), ids[3].envelope())); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(q.root.Name(), ids[4].message())); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(filepath.Join(q.root.Name(), ids[5].envelope()), form, "another"); err != nil {
+		t.Fatal(err)
+	}
+	at, recipients := 0, 0
+	for e, err := range q.ReadAll(ids) {
+		switch at {
+		case 3:
+			if !IsGone(err) {
+				t.Errorf("removed: got %v", err)
+			}
+		case 4, 5:
+			if err == nil || IsGone(err) {
+				t.Errorf("damaged %d: got %v", at, err)
+			}
+		default:
+			if err != nil {
+				t.Fatal(err)
+			}
+			one, err := q.Read(ids[at])
+			if err != nil || e.ID != want[at] || one.Size != e.Size || len(one.Recipients) != len(e.Recipients) {
+				t.Errorf("%d: got %+v, %v, want %+v", at, e, err, one)
+			}
+			recipients += len(e.Recipients)
+		}
+		at++
+	}
+	if at != 40 || recipients < 1000+35 {
+		t.Errorf("got %d entries with %d recipients", at, recipients)
+	}
+	for range q.ReadAll(ids) {
+		break
+	}
+	if all, err := q.IDs(); err != nil || len(all) != 37 {
+		t.Errorf("after the damaged ones were set aside: %d, %v", len(all), err)
+	}
+}
+
+// BenchmarkReadAll is what a list of the queue costs for each entry.
+func BenchmarkReadAll(b *testing.B) {
+	q := newQueue(b, Options{MaxEntries: 1 << 20})
+	fast := *q.ops
+	fast.sync, fast.syncDir = func(*os.File) error { return nil }, func(*os.Root, string) error { return nil }
+	q.ops = &fast
+	m, e := letter(b, "Subject: x\n\n", "you@b.example")
+	for range 5000 {
+		if _, err := q.Put(m, e, time.Now(), time.Now()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ids, err := q.IDs()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ResetTimer()
+	for n := 0; n < b.N; n += len(ids) {
+		for _, err := range q.ReadAll(ids[:min(len(ids), b.N-n)]) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
