@@ -26,9 +26,11 @@ func newCommand() *cobra.Command {
 		Example: "  mailauth verify <message\n" +
 			"  smtpd --office /srv/mail -- mailauth verify -- deliver --office /srv/mail",
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return cli.Usagef("a command is wanted: verify, sign or keygen") },
+		RunE: func(*cobra.Command, []string) error {
+			return cli.Usagef("a command is wanted: verify, spf, sign or keygen")
+		},
 	}
-	cmd.AddCommand(newVerify(), newSign(), newKeygen())
+	cmd.AddCommand(newVerify(), newSPF(), newSign(), newKeygen())
 	return cmd
 }
 

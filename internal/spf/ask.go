@@ -30,7 +30,7 @@ func ask[T any](e *evaluation, s *Step, name, qtype string, question func() (res
 	h := kind(err)
 	switch {
 	case err != nil:
-		q.Error, q.Void = err.Error(), h.void()
+		q.Error, q.Void = complaint(err), h.void()
 		a.Records = nil
 	default:
 		for _, r := range a.Records {
@@ -46,6 +46,15 @@ func show(record any) string {
 		return fmt.Sprintf("%d %s", mx.Preference, mx.Host)
 	}
 	return fmt.Sprint(record)
+}
+
+// complaint is what an error says besides the question, which stands beside it; trouble is told in full.
+func complaint(err error) string {
+	var r *resolver.Error
+	if errors.As(err, &r) && kind(err) != trouble {
+		return r.Kind.String()
+	}
+	return err.Error()
 }
 
 func kind(err error) how {
@@ -111,7 +120,7 @@ func (e *evaluation) clientNames(s *Step) *names {
 		}
 		a, err := e.dns.Addresses(e.ctx, name, e.ip.Is4(), e.ip.Is6())
 		if err != nil {
-			q.Error, q.Void = err.Error(), kind(err).void()
+			q.Error, q.Void = complaint(err), kind(err).void()
 		}
 		for _, addr := range a.Records {
 			q.Answers = append(q.Answers, addr.String())

@@ -199,7 +199,7 @@ func (e *evaluation) trouble(s *Step) *outcome {
 // include is RFC 7208 section 5.2: the other record's word counts only when it is pass.
 func (e *evaluation) include(s *Step, depth int) (bool, *outcome) {
 	out := e.host(s.Target, depth+1)
-	s.Note = string(out.result)
+	s.Note = "the included record says " + string(out.result)
 	switch out.result {
 	case Pass:
 		return true, nil
