@@ -125,17 +125,8 @@ func (k *Key) Allows(algorithm string) error {
 	return nil
 }
 
-// Verify checks a signature of a block of bytes, whose SHA-256 is what was signed (RFC 8463 section 3 for Ed25519).
-func (k *Key) Verify(block, sig []byte) bool {
-	sum := sha256.Sum256(block)
-	switch public := k.Public.(type) {
-	case *rsa.PublicKey:
-		return rsa.VerifyPKCS1v15(public, crypto.SHA256, sum[:], sig) == nil
-	case ed25519.PublicKey:
-		return ed25519.Verify(public, sum[:], sig)
-	}
-	return false
-}
+// Verify checks a signature of a block of bytes, whose SHA-256 is what was signed.
+func (k *Key) Verify(block, sig []byte) bool { return k.VerifySum(sha256.Sum256(block), sig) }
 
 // Query is the name under which a key is published (RFC 6376 section 3.6.2).
 func Query(selector, domain string) string {
