@@ -188,7 +188,7 @@ func TestChanges(t *testing.T) {
 			"set 1 has no ARC-Message-Signature"},
 		{"a set missing", strings.ReplaceAll(one, "i=1;", "i=2;"), Fail, 0, "set 1 is missing"},
 		{"a field twice", "ARC-Authentication-Results: i=1; x; none\n" + one, Fail, 0, "set 1 has ARC-Authentication-Results twice"},
-		{"wrong cv", strings.Replace(one, "cv=none", "cv=pass", 1), Fail, 0, "set 1 has cv=pass, not none"},
+		{"wrong cv", strings.Replace(one, "cv=none", "cv=pass", 1), Fail, 0, `set 1 has cv="pass", not none`},
 		{"an instance too high", "ARC-Authentication-Results: i=51; x; none\n" + one, Fail, 0,
 			"ARC-Authentication-Results without an instance from 1 to 50 in i="},
 		{"h= in a seal", strings.Replace(one, "cv=none;", "cv=none; h=from;", 1), Fail, 0, "ARC-Seal with h=, which it must not have"},

@@ -94,7 +94,7 @@ func checkSet(s *Set, i int) error {
 		want = None
 	}
 	if s.CV != want {
-		return fmt.Errorf("set %d has cv=%s, not %s", i, clip(string(s.CV)), want)
+		return fmt.Errorf("set %d has cv=%q, not %s", i, clip(string(s.CV)), want)
 	}
 	return nil
 }

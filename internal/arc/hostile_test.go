@@ -107,9 +107,8 @@ func FuzzVerify(f *testing.F) {
 			return // a header over the limits
 		}
 		crlf, err := Verify(context.Background(), message.Bytes([]byte(strings.ReplaceAll(text, "\n", "\r\n"))), o)
-		// A reason may quote a folded tag.
 		if err != nil || crlf.Result != r.Result || crlf.OldestPass != r.OldestPass ||
-			strings.ReplaceAll(crlf.Reason, `\r`, "") != strings.ReplaceAll(r.Reason, `\r`, "") {
+			unquoted(crlf.Reason) != unquoted(r.Reason) {
 			t.Errorf("with CRLF: got %+v, %v; want %+v", crlf, err, r)
 		}
 		if r.Result == Pass && (r.Instances == 0 || len(r.Sets) != r.Instances || r.Reason != "") {
@@ -137,6 +136,12 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("sealed on %+v: got %+v", r, after)
 		}
 	})
+}
+
+// unquoted is a reason up to what it quotes, which may be folded.
+func unquoted(reason string) string {
+	text, _, _ := strings.Cut(reason, `"`)
+	return text
 }
 
 // FuzzSplitResults writes back what it read.
