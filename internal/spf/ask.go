@@ -98,8 +98,9 @@ func (e *evaluation) barren(s *Step, name string, h how) bool {
 
 // names are what the client's address is called.
 type names struct {
-	how   how
-	valid []string // lower case, no final dot; those that lead back to the address
+	how     how
+	valid   []string // lower case, no final dot; those that lead back to the address
+	counted bool     // as a void look-up
 }
 
 // clientNames asks for the names of the client and validates them (RFC 7208 section 5.5), once in an evaluation.
@@ -184,7 +185,7 @@ func (e *evaluation) explanation(out *outcome, s *Step) (text, why string) {
 	if err != nil {
 		return "", "the explanation is malformed: " + err.Error()
 	}
-	text = e.expand(m, out.domain, s)
+	text = e.expand(m, out.domain, s, MaxExplanation)
 	if len(text) > MaxExplanation {
 		return "", fmt.Sprintf("the explanation is longer than %d bytes", MaxExplanation)
 	}

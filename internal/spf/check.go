@@ -23,7 +23,7 @@ type evaluation struct {
 	now                  time.Time
 	maxLookups, maxVoids int
 	lookups, voids       int
-	steps                []*Step
+	steps                steps
 	names                *names // of the client, once they were asked for
 	explaining           bool   // limits do not count any more
 }
@@ -105,6 +105,9 @@ func (e *evaluation) fetch(domain string, depth int) (*Record, *outcome) {
 
 // term evaluates a mechanism, RFC 7208 section 5.
 func (e *evaluation) term(t *Term, domain string, depth int) (matched bool, out *outcome) {
+	if e.steps.n >= MaxSteps && t.Prefix.IsValid() && !t.Prefix.Contains(e.ip) {
+		return false, nil
+	}
 	s := e.step(domain, t.Text, depth)
 	defer func() { s.Matched = matched }()
 	if out := e.count(s, t); out != nil {
@@ -148,11 +151,29 @@ func (e *evaluation) hosts(t *Term, s *Step) (bool, *outcome) {
 	return e.exists(s)
 }
 
+// steps grows without moving what it holds.
+type steps struct {
+	blocks [][]Step
+	n      int
+}
+
+const stepBlock = 64
+
+func (s *steps) add(step Step) *Step {
+	if s.n%stepBlock == 0 {
+		s.blocks = append(s.blocks, make([]Step, 0, stepBlock))
+	}
+	s.n++
+	last := &s.blocks[len(s.blocks)-1]
+	*last = append(*last, step)
+	return &(*last)[len(*last)-1]
+}
+
+func (s *steps) all() []Step { return slices.Concat(s.blocks...) }
+
 // step notes that something is about to be done.
 func (e *evaluation) step(domain, term string, depth int) *Step {
-	s := &Step{Depth: depth, Domain: domain, Term: term, Lookups: e.lookups, Voids: e.voids}
-	e.steps = append(e.steps, s)
-	return s
+	return e.steps.add(Step{Depth: depth, Domain: domain, Term: term, Lookups: e.lookups, Voids: e.voids})
 }
 
 // count takes a term to the limit on look-ups (RFC 7208 section 4.6.4).
@@ -306,7 +327,8 @@ func (e *evaluation) exists(s *Step) (bool, *outcome) {
 // ptr is RFC 7208 section 5.5. Trouble there is no match: the names belong to the client, not to the domain.
 func (e *evaluation) ptr(s *Step) (bool, *outcome) {
 	n := e.clientNames(s)
-	if n.how.void() {
+	if n.how.void() && !n.counted {
+		n.counted = true // the question is asked once, however many terms there are
 		return false, e.void(s)
 	}
 	target := strings.ToLower(s.Target)

@@ -191,30 +191,44 @@ func (e *evaluation) foreign(m macros) bool {
 	return slices.ContainsFunc(m, func(p piece) bool { return p.letter == 's' || p.letter == 'l' })
 }
 
-// expand makes text of m; domain is the one whose record holds it (RFC 7208 section 7.3).
-func (e *evaluation) expand(m macros, domain string, s *Step) string {
+// expand makes text of m (RFC 7208 section 7.3); domain is the one whose record holds it. It stops when there are more
+// than limit bytes.
+func (e *evaluation) expand(m macros, domain string, s *Step, limit int) string {
 	var b strings.Builder
 	for _, p := range m {
-		if p.letter == 0 {
-			b.WriteString(p.text)
-			continue
+		if b.WriteString(e.expandPiece(p, domain, s)); b.Len() > limit {
+			break
 		}
-		v := p.transform(e.value(p.letter, domain, s))
-		if p.urlEscape {
-			v = urlEscape(v)
-		}
-		b.WriteString(v)
 	}
 	return b.String()
 }
 
+func (e *evaluation) expandPiece(p piece, domain string, s *Step) string {
+	if p.letter == 0 {
+		return p.text
+	}
+	v := p.transform(e.value(p.letter, domain, s))
+	if p.urlEscape {
+		v = urlEscape(v)
+	}
+	return v
+}
+
 // target is the domain a term is about: the one its domain-spec expands to, shortened from the left to what fits into
-// a question, or that of the record.
+// a question, or that of the record. What is left of twice that length would be cut off in any case.
 func (e *evaluation) target(m macros, domain string, s *Step) string {
 	if m == nil {
 		return domain
 	}
-	name := strings.TrimSuffix(e.expand(m, domain, s), ".")
+	var parts []string
+	length := 0
+	for i := len(m) - 1; i >= 0 && length <= 2*maxName; i-- {
+		part := e.expandPiece(m[i], domain, s)
+		parts = append(parts, part)
+		length += len(part)
+	}
+	slices.Reverse(parts)
+	name := strings.TrimSuffix(strings.Join(parts, ""), ".")
 	for len(name) > maxName {
 		i := strings.IndexByte(name, '.')
 		if i < 0 {

@@ -50,7 +50,7 @@ func TestExpand(t *testing.T) {
 			continue
 		}
 		e := example(c.ip)
-		if got := e.expand(m, e.domain, nil); got != c.want {
+		if got := e.expand(m, e.domain, nil, maxName); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.macro, got, c.want)
 		}
 	}
@@ -91,4 +91,42 @@ func TestTargetIsCutFromTheLeft(t *testing.T) {
 	if len(got) > maxName || len(got) < maxName-6 || !strings.HasPrefix(got, "label.label") || !strings.HasSuffix(got, ".example.com") {
 		t.Errorf("got %d bytes: %q", len(got), got)
 	}
+}
+
+// FuzzExpand: what is read as a macro-string can be expanded in any evaluation; as a domain-spec it gives a name of at
+// most 253 bytes or one without a dot to cut at; upper case letters give only unreserved characters.
+func FuzzExpand(f *testing.F) {
+	f.Add("%{ir}.%{v}._spf.%{d2}", "strong-bad", "email.example.com")
+	f.Add("%{S}%{L1r-+,/_=}%%%_%-", "a\x00b\xff", "..")
+	f.Fuzz(func(t *testing.T, text, local, domain string) {
+		e := example("2001:db8::cb01")
+		e.local, e.domain, e.helo = local, domain, domain
+		if m, err := parseMacros(text, inText); err == nil {
+			e.expand(m, domain, nil, MaxExplanation)
+		}
+		m, err := parseDomainSpec(text)
+		if err != nil {
+			return
+		}
+		name := e.target(m, domain, nil)
+		if len(name) > maxName && strings.Contains(name, ".") {
+			t.Errorf("target %q has %d bytes", name, len(name))
+		}
+		if whole := strings.TrimSuffix(e.expand(m, domain, nil, 1<<20), "."); !strings.HasSuffix(whole, name) ||
+			len(whole) <= maxName && whole != name {
+			t.Errorf("target %q is not the end of %q", name, whole)
+		}
+		upper := strings.Map(func(r rune) rune {
+			if strings.ContainsRune(letters, r) {
+				return r - 0x20
+			}
+			return r
+		}, "%{s}%{l}%{h}")
+		if m, err = parseMacros(upper, inText); err != nil {
+			t.Fatal(err)
+		}
+		if got := e.expand(m, domain, nil, MaxExplanation); strings.ContainsFunc(got, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("@\"\\<>", r) }) {
+			t.Errorf("escaped %q", got)
+		}
+	})
 }

@@ -67,7 +67,7 @@ func Check(text string) (*Record, []error) {
 	if !IsRecord(text) {
 		return nil, []error{errors.New(`the record does not begin with "v=spf1"`)}
 	}
-	r := &Record{}
+	r := &Record{Terms: make([]Term, 0, 1+strings.Count(text, " "))}
 	var errs []error
 	for word := range strings.SplitSeq(text[len(version):], " ") {
 		if word == "" {

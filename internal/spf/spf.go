@@ -50,6 +50,7 @@ const (
 	MaxTime        = 20 * time.Second
 	MaxIdentity    = 1024
 	MaxExplanation = 1024
+	MaxSteps       = 2000 // what is noted of terms that ask nothing and do not match; the others always are
 )
 
 // Query is what is asked.
@@ -131,9 +132,7 @@ func Evaluate(ctx context.Context, q Query, o Options) *Report {
 		r.Explanation = e.explain(out)
 	}
 	r.Lookups, r.Voids = e.lookups, e.voids
-	for _, s := range e.steps {
-		r.Steps = append(r.Steps, *s)
-	}
+	r.Steps = e.steps.all()
 	return r
 }
 
