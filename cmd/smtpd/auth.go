@@ -3,8 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -16,6 +14,7 @@ import (
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/sasl"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
@@ -39,6 +38,7 @@ type login struct {
 
 // newLogin reads what the flags name.
 func newLogin(o options, off *postoffice.Office) (*login, error) {
+	off.Hashes = crypt.Hashes{}
 	l := &login{office: off, host: o.name, plain: o.plaintext, cramMD5: o.cramMD5, program: o.authProgram, pair: o.pair.Pair(off, o.name)}
 	if o.authProgram != "" {
 		if _, err := exec.LookPath(o.authProgram); err != nil {
@@ -88,10 +88,7 @@ func (l *login) accounts(f *smtp.Facts, accepted func(string)) sasl.Accounts {
 		Accept:   func(user string) error { return enter(l.office.Account(user)) },
 	}
 	if all, err := l.office.AllScram(); err == nil && all {
-		a.Keys = func(user string) (sasl.Keys, error) {
-			k, err := l.office.ScramKeys(user)
-			return sasl.Keys(k), err
-		}
+		a.Keys = l.office.ScramKeys
 		if f.TLS != nil && canBind(f.TLS) {
 			a.Binding = func(kind string) ([]byte, error) { return l.binding(f.TLS, kind) }
 		}
@@ -119,7 +116,7 @@ func (l *login) accounts(f *smtp.Facts, accepted func(string)) sasl.Accounts {
 // canBind tells whether the connection has keying material to export: TLS 1.3, or 1.2 with the extended master secret (RFC
 // 9266 section 3).
 func canBind(state *tls.ConnectionState) bool {
-	_, err := state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+	_, err := sasl.Exporter(state)
 	return err == nil
 }
 
@@ -127,7 +124,7 @@ func canBind(state *tls.ConnectionState) bool {
 func (l *login) binding(state *tls.ConnectionState, kind string) ([]byte, error) {
 	switch kind {
 	case sasl.TLSExporter:
-		return state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+		return sasl.Exporter(state)
 	case sasl.TLSServerEndPoint:
 		pair, err := l.pair()
 		if err != nil {
@@ -138,7 +135,7 @@ func (l *login) binding(state *tls.ConnectionState, kind string) ([]byte, error)
 	return nil, fmt.Errorf("no channel binding of type %q", kind)
 }
 
-// endPoint is the hash of a chain's first certificate, by the hash of its signature, or SHA-256 where that is weaker.
+// endPoint is the binding to a chain's first certificate.
 func endPoint(chain [][]byte) ([]byte, error) {
 	if len(chain) == 0 {
 		return nil, errors.New("no certificate")
@@ -147,18 +144,7 @@ func endPoint(chain [][]byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch leaf.SignatureAlgorithm {
-	case x509.PureEd25519, x509.UnknownSignatureAlgorithm:
-		return nil, fmt.Errorf("no channel binding for a signature by %v", leaf.SignatureAlgorithm)
-	case x509.SHA384WithRSA, x509.SHA384WithRSAPSS, x509.ECDSAWithSHA384:
-		sum := sha512.Sum384(leaf.Raw)
-		return sum[:], nil
-	case x509.SHA512WithRSA, x509.SHA512WithRSAPSS, x509.ECDSAWithSHA512:
-		sum := sha512.Sum512(leaf.Raw)
-		return sum[:], nil
-	}
-	sum := sha256.Sum256(leaf.Raw)
-	return sum[:], nil
+	return sasl.EndPoint(leaf)
 }
 
 // identify finds the mailbox that the client's certificate speaks for: of its e-mail addresses, or its common name when it

@@ -38,7 +38,9 @@ var reserved = []string{"queue", "tls", "greylist"}
 
 // An Office is an open post office. Its methods may be used by several goroutines.
 type Office struct {
-	root *os.Root
+	// Hashes has to be set before users log in by password or get a new one: crypt.Hashes.
+	Hashes Hashes
+	root   *os.Root
 }
 
 // Open opens the directory dir. That it is missing is a fault of the configuration, hence temporary.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/status"
 )
 
@@ -42,6 +43,7 @@ func newOffice(t testing.TB, lines ...string) (*Office, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	o.Hashes = crypt.Hashes{}
 	t.Cleanup(func() { o.Close() })
 	return o, dir
 }

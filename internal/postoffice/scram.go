@@ -4,14 +4,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
 	"strconv"
 	"strings"
 
-	"github.com/xdg-go/scram"
-
+	"pennypost/internal/scram"
 	"pennypost/internal/status"
 )
 
@@ -24,62 +22,39 @@ const (
 	maxSalt         = 255
 )
 
-// Keys are a secret in the form of SCRAM-SHA-256 (RFC 7677).
-type Keys struct {
-	Salt                 []byte
-	Iterations           int
-	StoredKey, ServerKey []byte
-}
-
 // parseKeys reads a secret that begins with scramForm.
-func parseKeys(secret string) (k Keys, ok bool) {
+func parseKeys(secret string) (k scram.Keys, ok bool) {
 	text, ok := strings.CutPrefix(secret, scramForm)
 	field := strings.Split(text, ",")
 	if !ok || len(field) != 4 {
-		return Keys{}, false
+		return scram.Keys{}, false
 	}
 	n, err := strconv.Atoi(field[0])
 	if err != nil || n < 1 || n > maxIterations {
-		return Keys{}, false
+		return scram.Keys{}, false
 	}
 	var b [3][]byte
 	for i := range b {
 		if b[i], err = base64.StdEncoding.DecodeString(field[i+1]); err != nil {
-			return Keys{}, false
+			return scram.Keys{}, false
 		}
 	}
-	k = Keys{b[0], n, b[1], b[2]}
+	k = scram.Keys{Salt: b[0], Iterations: n, StoredKey: b[1], ServerKey: b[2]}
 	return k, len(k.Salt) > 0 && len(k.Salt) <= maxSalt && len(k.StoredKey) == sha256.Size && len(k.ServerKey) == sha256.Size
 }
 
-// String is the secret as it stands in passwd.
-func (k Keys) String() string {
+// formatKeys is the secret as it stands in passwd.
+func formatKeys(k scram.Keys) string {
 	enc := base64.StdEncoding.EncodeToString
 	return fmt.Sprintf("%s%d,%s,%s,%s", scramForm, k.Iterations, enc(k.Salt), enc(k.StoredKey), enc(k.ServerKey))
-}
-
-// match checks a password against the keys.
-func (k Keys) match(password string) bool {
-	got, err := deriveKeys(password, k.Salt, k.Iterations)
-	return err == nil && subtle.ConstantTimeCompare(got.StoredKey, k.StoredKey) == 1
-}
-
-// deriveKeys is RFC 5802 section 3. A password that SASLprep (RFC 4013) forbids is an error.
-func deriveKeys(password string, salt []byte, iterations int) (Keys, error) {
-	c, err := scram.SHA256.NewClient("", password, "")
-	if err != nil {
-		return Keys{}, fmt.Errorf("password: %w", err)
-	}
-	s, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: string(salt), Iters: iterations})
-	return Keys{salt, iterations, s.StoredKey, s.ServerKey}, err
 }
 
 // makeKeys is a new secret for a password.
 func makeKeys(password string) (string, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)
-	k, err := deriveKeys(password, salt, scramIterations)
-	return k.String(), err
+	k, err := scram.Derive(password, salt, scramIterations)
+	return formatKeys(k), err
 }
 
 // Account finds the mailbox of a login name, as Authenticate does, for somebody who has proved by other means than a password
@@ -98,13 +73,13 @@ func (o *Office) Account(user string) (*Mailbox, error) {
 // ScramKeys returns the keys of a user for SCRAM-SHA-256. For a name that is unknown, and a user who has no such secret, it
 // makes up keys that nobody can match; they look like those of the first user of the domain (or else of the office) who has
 // some, and are the same each time. Trouble with the files is a temporary error.
-func (o *Office) ScramKeys(user string) (Keys, error) {
+func (o *Office) ScramKeys(user string) (scram.Keys, error) {
 	if len(user) > maxLogin {
 		user = user[:maxLogin] // there is no such user
 	}
 	m, domain, err := o.account(user)
 	if err != nil && status.Of(err).Class != status.Permanent {
-		return Keys{}, err
+		return scram.Keys{}, err
 	}
 	var lines []string
 	if domain != "" {
@@ -112,7 +87,7 @@ func (o *Office) ScramKeys(user string) (Keys, error) {
 			if m != nil {
 				m.Close()
 			}
-			return Keys{}, err
+			return scram.Keys{}, err
 		}
 	}
 	if m != nil {
@@ -125,7 +100,7 @@ func (o *Office) ScramKeys(user string) (Keys, error) {
 }
 
 // findKeys returns the first keys of a name that is wanted.
-func findKeys(lines []string, want func(name string) bool) (Keys, bool) {
+func findKeys(lines []string, want func(name string) bool) (scram.Keys, bool) {
 	for _, line := range lines {
 		if name, secret, ok := splitSecret(line); ok && want(name) {
 			if k, ok := parseKeys(secret); ok {
@@ -133,34 +108,34 @@ func findKeys(lines []string, want func(name string) bool) (Keys, bool) {
 			}
 		}
 	}
-	return Keys{}, false
+	return scram.Keys{}, false
 }
 
 // madeUp makes keys for a name of which there are none, modelled on those of lines.
-func (o *Office) madeUp(user string, lines []string) (Keys, error) {
+func (o *Office) madeUp(user string, lines []string) (scram.Keys, error) {
 	anybody := func(string) bool { return true }
 	model, ok := findKeys(lines, anybody)
 	if !ok {
 		domains, err := o.Domains()
 		if err != nil {
-			return Keys{}, err
+			return scram.Keys{}, err
 		}
 		for i := 0; !ok && i < len(domains); i++ {
 			if lines, err = o.readPasswd(domains[i]); err != nil {
-				return Keys{}, err
+				return scram.Keys{}, err
 			}
 			model, ok = findKeys(lines, anybody)
 		}
 	}
 	if !ok {
-		return Keys{}, errBadLogin()
+		return scram.Keys{}, errBadLogin()
 	}
 	folded, _ := fold(user)
 	salt := pseudorandom(model.ServerKey, "salt", folded)
 	for len(salt) < len(model.Salt) {
 		salt = append(salt, pseudorandom(model.ServerKey, "more", string(salt))...)
 	}
-	k := Keys{salt[:len(model.Salt)], model.Iterations, make([]byte, sha256.Size), make([]byte, sha256.Size)}
+	k := scram.Keys{Salt: salt[:len(model.Salt)], Iterations: model.Iterations, StoredKey: make([]byte, sha256.Size), ServerKey: make([]byte, sha256.Size)}
 	rand.Read(k.StoredKey)
 	rand.Read(k.ServerKey)
 	return k, nil
@@ -225,19 +200,12 @@ func (o *Office) Cleartext(user string) (string, error) {
 
 // matcher returns how a password is compared with a secret; ok is false for a secret of a kind that this version does not
 // know.
-func matcher(secret string) (match func(password string) bool, ok bool) {
+func (o *Office) matcher(secret string) (match func(password string) bool, ok bool) {
 	if plain, is := strings.CutPrefix(secret, plainForm); is {
 		return func(password string) bool { return plain != "" && hmac.Equal([]byte(plain), []byte(password)) }, true
 	}
 	if k, is := parseKeys(secret); is {
-		return k.match, true
+		return k.Match, true
 	}
-	digest, err := decoder().Decode(secret)
-	if err != nil {
-		return nil, false
-	}
-	return func(password string) bool {
-		same, err := digest.MatchBytesAdvanced([]byte(password))
-		return err == nil && same
-	}, true
+	return o.Hashes.Matcher(secret)
 }

@@ -7,14 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"sync"
-
-	"github.com/go-crypt/crypt"
-	"github.com/go-crypt/crypt/algorithm"
-	"github.com/go-crypt/crypt/algorithm/argon2"
-	"github.com/go-crypt/crypt/algorithm/bcrypt"
-	"github.com/go-crypt/crypt/algorithm/scrypt"
-	"github.com/go-crypt/crypt/algorithm/shacrypt"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/status"
@@ -24,8 +16,17 @@ const (
 	maxPasswd   = 4 << 20 // bytes of DOMAIN/passwd
 	maxPassword = 512     // bytes of a password
 	maxLogin    = 512     // bytes of a login name
-	rounds      = 50_000  // of sha512crypt: some 30 ms a login
 )
+
+// Hashes knows the hashes of crypt(5). It stands apart because only programs that let users in have need of it.
+type Hashes interface {
+	// Matcher returns how a password is compared with a hash; ok is false for one that it does not know.
+	Matcher(hash string) (match func(password string) bool, ok bool)
+	// Make is a new hash of a password.
+	Make(password string) (string, error)
+	// Dummy is a hash like those of Make that belongs to nobody.
+	Dummy() string
+}
 
 // errBadLogin is the one answer to a wrong name and to a wrong password.
 func errBadLogin() error {
@@ -37,10 +38,10 @@ func errBadLogin() error {
 //
 // A name that is unknown and a password that is wrong give the same error, 535 5.7.8, after the same
 // work: the hash of another user of the domain, or one made like those of SetSecret, is computed for
-// nothing. Trouble with the files is a temporary error. The caller closes the mailbox.
+// nothing. Trouble with the files is a temporary error. The caller closes the mailbox. Hashes must be set.
 func (o *Office) Authenticate(user, password string) (*Mailbox, error) {
 	if len(user) > maxLogin || len(password) > maxPassword {
-		burn(nil, "")
+		o.burn(nil, "")
 		return nil, errBadLogin()
 	}
 	m, domain, err := o.account(user)
@@ -52,7 +53,7 @@ func (o *Office) Authenticate(user, password string) (*Mailbox, error) {
 		if domain != "" {
 			lines, _ = o.readPasswd(domain)
 		}
-		burn(lines, password)
+		o.burn(lines, password)
 		return nil, errBadLogin()
 	}
 	if err := o.check(m, password); err != nil {
@@ -114,7 +115,7 @@ func (o *Office) check(m *Mailbox, password string) error {
 		if !ok || name != m.Address.Local || locked(hash) {
 			continue
 		}
-		match, ok := matcher(hash)
+		match, ok := o.matcher(hash)
 		if !ok {
 			unreadable = true
 			continue
@@ -127,7 +128,7 @@ func (o *Office) check(m *Mailbox, password string) error {
 	if unreadable {
 		return status.Errorf(status.Config, "secret of %s is of a kind that this version cannot check", m.Address).WithReply(454, "4.7.0")
 	}
-	burn(lines, password)
+	o.burn(lines, password)
 	return errBadLogin()
 }
 
@@ -150,11 +151,11 @@ func splitSecret(line string) (name, hash string, ok bool) {
 }
 
 // burn does the work of a check for nothing, with the first hash of lines that can be read.
-func burn(lines []string, password string) {
-	match, _ := matcher(dummy())
+func (o *Office) burn(lines []string, password string) {
+	match, _ := o.matcher(o.Hashes.Dummy())
 	for _, line := range lines {
 		if _, hash, ok := splitSecret(line); ok && !locked(hash) {
-			if m, ok := matcher(hash); ok {
+			if m, ok := o.matcher(hash); ok {
 				match = m
 				break
 			}
@@ -197,15 +198,15 @@ func (o *Office) SetSecret(user, password string) error { return o.SetSecretAs(C
 type Form uint8
 
 const (
-	Crypt Form = iota // sha512crypt of crypt(5)
+	Crypt Form = iota // a hash of crypt(5), as Hashes makes them
 	Scram             // the keys of SCRAM-SHA-256, by which a password can be checked too
 )
 
-func (f Form) make(password string) (string, error) {
-	if f == Scram {
+func (o *Office) makeSecret(form Form, password string) (string, error) {
+	if form == Scram {
 		return makeKeys(password)
 	}
-	return makeHash(password)
+	return o.Hashes.Make(password)
 }
 
 // SetSecretAs is SetSecret with a choice of the form.
@@ -228,7 +229,7 @@ func (o *Office) SetSecretAs(form Form, user, password string) error {
 	if strings.ContainsRune(m.Address.Local, ':') {
 		return status.Errorf(status.Data, "set password of %s: a name with ':' cannot stand in passwd", m.Address)
 	}
-	hash, err := form.make(password)
+	hash, err := o.makeSecret(form, password)
 	if err != nil {
 		return status.Errorf(status.Data, "set password of %s: %w", m.Address, err)
 	}
@@ -268,34 +269,4 @@ func withSecret(lines []string, name, hash string) []byte {
 	}
 	place()
 	return b.Bytes()
-}
-
-// makeHash is sha512crypt of crypt(5).
-func makeHash(password string) (string, error) {
-	h, err := shacrypt.New(shacrypt.WithSHA512(), shacrypt.WithIterations(rounds))
-	if err != nil {
-		return "", err
-	}
-	digest, err := h.Hash(password)
-	if err != nil {
-		return "", err
-	}
-	return digest.Encode(), nil
-}
-
-// decoder knows the kinds of hash of crypt(5) that are accepted: bcrypt, sha256crypt and sha512crypt, yescrypt, argon2.
-var decoder = sync.OnceValue(func() *crypt.Decoder {
-	d := crypt.NewDecoder()
-	for _, register := range []func(algorithm.DecoderRegister) error{
-		bcrypt.RegisterDecoder, shacrypt.RegisterDecoder, scrypt.RegisterDecoderYescrypt, argon2.RegisterDecoder,
-	} {
-		// They fail only when one name is registered twice, which the tests would show.
-		_ = register(d)
-	}
-	return d
-})
-
-// dummy is a hash like those of SetSecret that belongs to nobody.
-func dummy() string {
-	return fmt.Sprintf("$6$rounds=%d$9Zq0eGJm3nXwB1tK$%s", rounds, strings.Repeat(".", 86))
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/status"
 )
 
@@ -198,6 +199,7 @@ func TestSetSecretAtTheSameTime(t *testing.T) {
 				return
 			}
 			defer o.Close()
+			o.Hashes = crypt.Hashes{}
 			if err := o.SetSecret(fmt.Sprintf("u%d", i), "secret"); err != nil {
 				t.Error(err)
 			}

@@ -1,6 +1,10 @@
 package sasl
 
-import "strings"
+import (
+	"strings"
+
+	"pennypost/internal/scram"
+)
 
 // Accounts is what a server knows of its users. A field that is nil takes away the mechanisms that need it. The functions
 // are called with names as the client gave them, which hold no NUL, are not empty and have at most 1024 bytes. Their errors
@@ -10,7 +14,7 @@ type Accounts struct {
 	Password Check
 	// Keys is for SCRAM-SHA-256. For a user who does not exist it returns made-up keys, the same each time (RFC 5802 section
 	// 9 wants no difference to be seen). An error is trouble of the server.
-	Keys func(user string) (Keys, error)
+	Keys func(user string) (scram.Keys, error)
 	// Binding is for SCRAM-SHA-256-PLUS: the data of the TLS connection for a type of binding, TLSExporter or
 	// TLSServerEndPoint. An error means that there is none of that type.
 	Binding func(kind string) ([]byte, error)

@@ -1,11 +1,16 @@
 package sasl
 
 import (
+	"crypto"
+	_ "crypto/sha256"
+	_ "crypto/sha512"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"slices"
 	"strings"
 
-	"github.com/xdg-go/scram"
+	"pennypost/internal/scram"
 )
 
 // Credentials are what a client logs in with, and what it knows of the connection.
@@ -53,27 +58,60 @@ func (c Credentials) Client(mechanism string) (x Client, ok bool) {
 	case "EXTERNAL":
 		return &externalClient{user: c.User}, true
 	case "SCRAM-SHA-256":
-		could := c.binding() != nil && !slices.Contains(c.Offered, "SCRAM-SHA-256-PLUS")
-		return &scramClient{user: c.User, password: c.Secret, could: could}, true
+		flag := "n"
+		if kind, _ := c.binding(); kind != "" && !slices.Contains(c.Offered, "SCRAM-SHA-256-PLUS") {
+			flag = "y"
+		}
+		return c.scram(flag, nil), true
 	case "SCRAM-SHA-256-PLUS":
-		if b := c.binding(); b != nil {
-			return &scramClient{user: c.User, password: c.Secret, binding: b}, true
+		if kind, data := c.binding(); kind != "" {
+			return c.scram("p="+kind, data), true
 		}
 	}
 	return nil, false
 }
 
-// binding is what the two sides of the TLS connection share: tls-exporter (RFC 9266), or where the version has none,
-// tls-server-end-point. Tls-unique is not used: before extended master secrets it is not unique.
-func (c Credentials) binding() *scram.ChannelBinding {
+func (c Credentials) scram(flag string, binding []byte) *scramClient {
+	return &scramClient{Client: scram.Client{User: c.User, Password: c.Secret, Flag: flag, Binding: binding}}
+}
+
+// binding is what the two sides of the TLS connection share, and its type: tls-exporter, or where the version has none,
+// tls-server-end-point. "" is for neither. Tls-unique is not used: before extended master secrets it is not unique.
+func (c Credentials) binding() (kind string, data []byte) {
 	if c.TLS == nil {
-		return nil
+		return "", nil
 	}
-	if b, err := scram.NewTLSExporterBinding(c.TLS); err == nil {
-		return &b
+	if data, err := Exporter(c.TLS); err == nil {
+		return TLSExporter, data
 	}
-	if b, err := scram.NewTLSServerEndpointBinding(c.TLS); err == nil {
-		return &b
+	if len(c.TLS.PeerCertificates) == 0 {
+		return "", nil
 	}
-	return nil
+	if data, err := EndPoint(c.TLS.PeerCertificates[0]); err == nil {
+		return TLSServerEndPoint, data
+	}
+	return "", nil
+}
+
+// Exporter is the binding tls-exporter (RFC 9266). It is an error where the connection has none: before TLS 1.3 without an
+// extended master secret.
+func Exporter(state *tls.ConnectionState) ([]byte, error) {
+	return state.ExportKeyingMaterial("EXPORTER-Channel-Binding", nil, 32)
+}
+
+// EndPoint is the binding tls-server-end-point of a server with this certificate (RFC 5929 section 4.1): its hash by the
+// function of its own signature, or by SHA-256 where that is older. A signature without such a function is an error.
+func EndPoint(cert *x509.Certificate) ([]byte, error) {
+	h := crypto.SHA256
+	switch cert.SignatureAlgorithm {
+	case x509.PureEd25519, x509.UnknownSignatureAlgorithm:
+		return nil, fmt.Errorf("no channel binding for a signature by %v", cert.SignatureAlgorithm)
+	case x509.SHA384WithRSA, x509.SHA384WithRSAPSS, x509.ECDSAWithSHA384:
+		h = crypto.SHA384
+	case x509.SHA512WithRSA, x509.SHA512WithRSAPSS, x509.ECDSAWithSHA512:
+		h = crypto.SHA512
+	}
+	sum := h.New()
+	sum.Write(cert.Raw)
+	return sum.Sum(nil), nil
 }

@@ -1,11 +1,11 @@
 package sasl
 
 import (
-	"strconv"
+	"errors"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/xdg-go/scram"
+	"pennypost/internal/scram"
 )
 
 // Types of channel binding.
@@ -20,31 +20,22 @@ const (
 	maxIterations = 2_000_000
 )
 
-// Keys are a user's secret as SCRAM-SHA-256 (RFC 7677) needs it: no password can be computed from them (RFC 5802 section 3).
-type Keys struct {
-	Salt                 []byte
-	Iterations           int
-	StoredKey, ServerKey []byte
-}
-
 // scramServer is SCRAM-SHA-256 of RFC 5802 and RFC 7677, and with plus SCRAM-SHA-256-PLUS: the client has to show that it
 // sees the same TLS connection as we do.
 type scramServer struct {
 	accounts Accounts
 	plus     bool
 	state    scramState
-	conv     *scram.ServerConversation
-	trouble  error         // of Keys
-	nonce    func() string // of the server; nil: random
+	scram.Server
 }
 
 type scramState uint8
 
 const (
 	scramBegin  scramState = iota // nothing heard
-	scramAsked                    // asked for client-first-message
-	scramFirst                    // server-first-message is sent
-	scramProved                   // server-final-message is sent
+	scramAsked                    // the server has asked for client-first-message
+	scramFirst                    // the first message of this side is sent
+	scramProved                   // the final message of this side is sent
 	scramOver
 )
 
@@ -54,12 +45,12 @@ func (s *scramServer) Next(response []byte) ([]byte, bool, error) {
 		s.state = scramAsked
 		return []byte{}, false, nil
 	case s.state == scramBegin || s.state == scramAsked:
-		return s.step(response, s.first, scramFirst)
+		return s.step(response, s.ask, scramFirst)
 	case s.state == scramFirst:
-		return s.step(response, s.final, scramProved)
+		return s.step(response, s.check, scramProved)
 	case s.state == scramProved && len(response) == 0:
 		s.state = scramOver
-		if err := s.accounts.Accept(s.conv.Username()); err != nil {
+		if err := s.accounts.Accept(s.First.User); err != nil {
 			return nil, false, err
 		}
 		return nil, true, nil
@@ -82,126 +73,90 @@ func (s *scramServer) step(response []byte, run func(string) (string, error), ne
 	return []byte(say), false, nil
 }
 
-// first answers client-first-message.
-func (s *scramServer) first(text string) (string, error) {
-	flag, _, _ := strings.Cut(text, ",")
-	kind, bound := strings.CutPrefix(flag, "p=")
-	if bound != s.plus {
-		return "", ErrBinding // of the two names, only that with PLUS stands for binding (RFC 5802 section 6)
-	}
-	server, err := scram.SHA256.NewServer(s.lookup)
+// ask answers client-first-message.
+func (s *scramServer) ask(text string) (string, error) {
+	first, err := scram.ParseFirst(text)
 	if err != nil {
-		return "", err
-	}
-	if s.nonce != nil {
-		server.WithNonceGenerator(s.nonce)
-	}
-	switch {
-	case s.plus:
-		data, err := s.accounts.Binding(kind)
-		if err != nil || len(data) == 0 {
-			return "", ErrBinding
-		}
-		s.conv = server.NewConversationWithChannelBindingRequired(scram.ChannelBinding{Type: scram.ChannelBindingType(kind), Data: data})
-	case flag == "y" && s.accounts.Binding != nil:
-		return "", ErrBinding // somebody on the way took our -PLUS away (RFC 5802 section 6)
-	default:
-		s.conv = server.NewConversation()
-	}
-	say, err := s.conv.Step(text)
-	switch id := s.conv.AuthzID(); {
-	case s.trouble != nil:
-		return "", s.trouble
-	case err != nil:
 		return "", ErrMalformed
-	case id != "" && id != s.conv.Username():
+	}
+	s.First = first
+	kind, bound := strings.CutPrefix(first.Flag, "p=")
+	switch {
+	case bound != s.plus:
+		return "", ErrBinding // of the two names, only that with PLUS stands for binding (RFC 5802 section 6)
+	case first.Flag == "y" && s.accounts.Binding != nil:
+		return "", ErrBinding // somebody on the way took our -PLUS away (RFC 5802 section 6)
+	case bad(first.User):
+		return "", ErrMalformed
+	case first.Identity != "" && first.Identity != first.User:
 		return "", ErrIdentity
 	}
-	return say, nil
+	if s.plus {
+		if s.Binding, err = s.accounts.Binding(kind); err != nil || len(s.Binding) == 0 {
+			return "", ErrBinding
+		}
+	}
+	if s.Keys, err = s.accounts.Keys(first.User); err != nil {
+		return "", err
+	}
+	return s.Challenge(), nil
 }
 
-// final answers client-final-message. Which part of it is wrong is nobody's business.
-func (s *scramServer) final(text string) (string, error) {
-	say, err := s.conv.Step(text)
-	if err != nil || !s.conv.Valid() {
+// check answers client-final-message. Which part of it is wrong is nobody's business.
+func (s *scramServer) check(text string) (string, error) {
+	say, err := s.Verify(text)
+	if err != nil {
 		return "", ErrRefused
 	}
 	return say, nil
 }
 
-func (s *scramServer) lookup(user string) (scram.StoredCredentials, error) {
-	if bad(user) {
-		return scram.StoredCredentials{}, ErrMalformed
-	}
-	k, err := s.accounts.Keys(user)
-	s.trouble = err
-	return scram.StoredCredentials{
-		KeyFactors: scram.KeyFactors{Salt: string(k.Salt), Iters: k.Iterations},
-		StoredKey:  k.StoredKey,
-		ServerKey:  k.ServerKey,
-	}, err
-}
-
 // scramClient proves to know the password without sending it, and checks that the server knows its keys.
 type scramClient struct {
-	user, password string
-	binding        *scram.ChannelBinding // nil: without
-	could          bool                  // without a binding only because the server did not offer it
-	nonce          func() string         // nil: random
-	conv           *scram.ClientConversation
-	steps          int
+	scram.Client
+	state  scramState
+	proved bool
 }
 
 func (c *scramClient) Start() ([]byte, error) {
-	client, err := scram.SHA256.NewClient(c.user, c.password, "")
-	if err != nil || bad(c.user) || bad(c.password) {
+	if bad(c.User) || bad(c.Password) {
 		return nil, ErrMalformed
 	}
-	if c.nonce != nil {
-		client.WithNonceGenerator(c.nonce)
-	}
-	c.steps = 0
-	switch {
-	case c.binding != nil:
-		c.conv = client.NewConversationWithChannelBinding(*c.binding)
-	case c.could:
-		c.conv = client.NewConversationAdvertisingChannelBinding()
-	default:
-		c.conv = client.NewConversation()
-	}
-	say, err := c.conv.Step("")
-	return []byte(say), err
-}
-
-func (c *scramClient) Next(challenge []byte) ([]byte, error) {
-	if c.conv == nil || c.conv.Done() || len(challenge) > maxScram {
-		return nil, ErrMalformed
-	}
-	if c.steps == 0 && len(challenge) == 0 {
-		return c.Start() // the server takes no initial response
-	}
-	c.steps++
-	if tooMuchWork(string(challenge)) {
-		return nil, ErrMalformed
-	}
-	say, err := c.conv.Step(string(challenge))
+	say, err := c.First()
 	if err != nil {
-		return nil, ErrRefused
+		return nil, ErrMalformed
 	}
+	c.MostWork, c.state = maxIterations, scramFirst
 	return []byte(say), nil
 }
 
-// Proved says that the server has shown that it knows the secret. Without that its word of success is worth nothing.
-func (c *scramClient) Proved() bool { return c.conv != nil && c.conv.Valid() }
-
-// tooMuchWork looks for an iteration count above the limit.
-func tooMuchWork(challenge string) bool {
-	for field := range strings.SplitSeq(challenge, ",") {
-		if text, ok := strings.CutPrefix(field, "i="); ok {
-			if n, err := strconv.Atoi(text); err != nil || n > maxIterations {
-				return true
-			}
+func (c *scramClient) Next(challenge []byte) ([]byte, error) {
+	state := c.state
+	c.state = scramOver
+	switch {
+	case len(challenge) > maxScram:
+		return nil, ErrMalformed
+	case state == scramFirst && len(challenge) == 0:
+		return c.Start() // the server takes no initial response
+	case state == scramFirst:
+		say, err := c.Final(string(challenge))
+		if errors.Is(err, scram.ErrProof) {
+			return nil, ErrRefused
 		}
+		if err != nil {
+			return nil, ErrMalformed
+		}
+		c.state = scramProved
+		return []byte(say), nil
+	case state == scramProved:
+		if c.Verify(string(challenge)) != nil {
+			return nil, ErrRefused
+		}
+		c.proved = true
+		return []byte{}, nil
 	}
-	return false
+	return nil, ErrMalformed
 }
+
+// Proved says that the server has shown that it knows the secret. Without that its word of success is worth nothing.
+func (c *scramClient) Proved() bool { return c.proved }

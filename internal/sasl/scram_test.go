@@ -6,21 +6,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/xdg-go/scram"
+	"pennypost/internal/scram"
 )
 
 // keysOf makes a user's keys as an office keeps them.
-func keysOf(t testing.TB, password, salt string, iterations int) Keys {
+func keysOf(t testing.TB, password, salt string, iterations int) scram.Keys {
 	t.Helper()
-	c, err := scram.SHA256.NewClient("", password, "")
+	k, err := scram.Derive(password, []byte(salt), iterations)
 	if err != nil {
 		t.Fatal(err)
 	}
-	k, err := c.GetStoredCredentialsWithError(scram.KeyFactors{Salt: salt, Iters: iterations})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return Keys{[]byte(salt), iterations, k.StoredKey, k.ServerKey}
+	return k
 }
 
 var errOffline = errors.New("the disk is gone")
@@ -31,12 +27,12 @@ func people(t testing.TB) Accounts {
 	return Accounts{
 		Password: checkAlice,
 		Host:     "mx.example.org",
-		Keys: func(user string) (Keys, error) {
+		Keys: func(user string) (scram.Keys, error) {
 			switch user {
 			case "alice":
 				return alice, nil
 			case "offline":
-				return Keys{}, errOffline
+				return scram.Keys{}, errOffline
 			}
 			return nobody, nil
 		},
@@ -73,6 +69,10 @@ func people(t testing.TB) Accounts {
 	}
 }
 
+func newScram(user, password, nonce string) *scramClient {
+	return &scramClient{Client: scram.Client{User: user, Password: password, Flag: "n", Nonce: nonce}}
+}
+
 // The exchange in RFC 7677 section 3, word for word, from both sides.
 func TestScramExample(t *testing.T) {
 	const (
@@ -85,10 +85,10 @@ func TestScramExample(t *testing.T) {
 	)
 	keys := keysOf(t, "pencil", "[m\x99h\x9d\x12\x35\x8e\xec\xa0\x4b\x14\x12\x36\xfa\x81", 4096)
 	server := &scramServer{
-		nonce:    func() string { return serverNonce },
-		accounts: Accounts{Keys: func(string) (Keys, error) { return keys, nil }, Accept: func(string) error { return nil }},
+		Server:   scram.Server{Nonce: serverNonce},
+		accounts: Accounts{Keys: func(string) (scram.Keys, error) { return keys, nil }, Accept: func(string) error { return nil }},
 	}
-	client := &scramClient{user: "user", password: "pencil", nonce: func() string { return clientNonce }}
+	client := newScram("user", "pencil", clientNonce)
 	say, err := client.Start()
 	if err != nil || string(say) != first {
 		t.Fatalf("start: got %q, %v, want %q", say, err, first)
@@ -158,20 +158,20 @@ func TestScramUsers(t *testing.T) {
 	}
 }
 
-// binding has the client of another implementation bind to something.
+// What the two sides bind to has to be the same.
 func TestScramBinding(t *testing.T) {
 	tests := []struct {
 		name, mechanism string
-		binding         scram.ChannelBinding
+		kind, data      string // of the client's binding
 		err             error
 	}{
-		{"exporter", "SCRAM-SHA-256-PLUS", scram.ChannelBinding{Type: TLSExporter, Data: []byte("data of tls-exporter")}, nil},
-		{"end point", "SCRAM-SHA-256-PLUS", scram.ChannelBinding{Type: TLSServerEndPoint, Data: []byte("data of tls-server-end-point")}, nil},
-		{"another connection", "SCRAM-SHA-256-PLUS", scram.ChannelBinding{Type: TLSExporter, Data: []byte("data of the attacker")}, ErrRefused},
-		{"type we do not have", "SCRAM-SHA-256-PLUS", scram.ChannelBinding{Type: "tls-unique", Data: []byte("x")}, ErrBinding},
-		{"no binding with PLUS", "SCRAM-SHA-256-PLUS", scram.ChannelBinding{}, ErrBinding},
-		{"binding without PLUS", "SCRAM-SHA-256", scram.ChannelBinding{Type: TLSExporter, Data: []byte("data of tls-exporter")}, ErrBinding},
-		{"no binding without PLUS", "SCRAM-SHA-256", scram.ChannelBinding{}, nil},
+		{"exporter", "SCRAM-SHA-256-PLUS", TLSExporter, "data of tls-exporter", nil},
+		{"end point", "SCRAM-SHA-256-PLUS", TLSServerEndPoint, "data of tls-server-end-point", nil},
+		{"another connection", "SCRAM-SHA-256-PLUS", TLSExporter, "data of the attacker", ErrRefused},
+		{"type we do not have", "SCRAM-SHA-256-PLUS", "tls-unique", "x", ErrBinding},
+		{"no binding with PLUS", "SCRAM-SHA-256-PLUS", "", "", ErrBinding},
+		{"binding without PLUS", "SCRAM-SHA-256", TLSExporter, "data of tls-exporter", ErrBinding},
+		{"no binding without PLUS", "SCRAM-SHA-256", "", "", nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,9 +179,9 @@ func TestScramBinding(t *testing.T) {
 			if !ok {
 				t.Fatal("not offered")
 			}
-			c := &scramClient{user: "alice", password: "söckret"}
-			if tt.binding.Type != "" {
-				c.binding = &tt.binding
+			c := newScram("alice", "söckret", "")
+			if tt.kind != "" {
+				c.Flag, c.Binding = "p="+tt.kind, []byte(tt.data)
 			}
 			if err := converse(t, c, s); !errors.Is(err, tt.err) {
 				t.Errorf("got %v, want %v", err, tt.err)
@@ -233,7 +233,7 @@ func TestScramClientIsCareful(t *testing.T) {
 		"an empty message": "",
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &scramClient{user: "alice", password: "söckret", nonce: func() string { return "abc" }}
+			c := newScram("alice", "söckret", "abc")
 			if _, err := c.Start(); err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +246,7 @@ func TestScramClientIsCareful(t *testing.T) {
 			}
 		})
 	}
-	c := &scramClient{user: "alice", password: "söckret"}
+	c := newScram("alice", "söckret", "")
 	c.Start()
 	s, _ := people(t).Start("SCRAM-SHA-256")
 	first, _ := c.Start()
@@ -283,7 +283,7 @@ func FuzzScramClient(f *testing.F) {
 		if strings.Contains(string(first), "i=") && len(first) > 40 {
 			t.Skip() // large iteration counts are slow
 		}
-		c := &scramClient{user: "alice", password: "x", nonce: func() string { return "abc" }}
+		c := newScram("alice", "x", "abc")
 		c.Start()
 		for _, say := range [][]byte{first, second, first} {
 			if _, err := c.Next(say); err != nil {

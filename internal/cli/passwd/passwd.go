@@ -13,6 +13,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/status"
 )
 
@@ -34,6 +35,7 @@ func Command(open func() (*postoffice.Office, error)) *cobra.Command {
 				return err
 			}
 			defer o.Close()
+			o.Hashes = crypt.Hashes{}
 			secret, err := read(cmd)
 			if err != nil {
 				return err

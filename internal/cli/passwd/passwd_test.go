@@ -9,6 +9,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/status"
 )
 
@@ -43,6 +44,7 @@ func TestPasswordFromStdin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
+	o.Hashes = crypt.Hashes{}
 	for password, want := range map[string]bool{"sec ret": true, "first": false, "sec ret\r": false, "": false} {
 		box, err := o.Authenticate("alice@example.org", password)
 		if (err == nil) != want {

@@ -23,6 +23,7 @@ import (
 	"pennypost/internal/envelope"
 	"pennypost/internal/maildir"
 	"pennypost/internal/postoffice"
+	"pennypost/internal/postoffice/crypt"
 	"pennypost/internal/serve"
 	"pennypost/internal/status"
 )
@@ -107,6 +108,7 @@ func (s *Server) Run(cmd *cobra.Command, prepare func(), session func(context.Co
 			return err
 		}
 		defer s.Office.Close()
+		s.Office.Hashes = crypt.Hashes{}
 	}
 	var err error
 	host, _ := os.Hostname() // without one the office's pair has another name
