@@ -36,52 +36,52 @@ const (
 	Fail Result = "fail"
 )
 
-// Report is what is known of a chain after checking it.
+// Report is what is known of a chain after checking it. Texts in it come from outside: escape them before they are shown.
 type Report struct {
-	Result    Result
-	Reason    string // why it fails
-	Temporary bool   // it might not fail later: a key could not be fetched now
-	Closed    bool   // its newest seal says cv=fail: nothing may be added to it (RFC 8617 section 5.1.2)
-	Instances int    // the highest instance that was found
+	Result    Result `json:"result"`
+	Reason    string `json:"reason,omitempty"`    // why it fails
+	Temporary bool   `json:"temporary,omitempty"` // it might not fail later: a key could not be fetched now
+	Closed    bool   `json:"closed,omitempty"`    // its newest seal says cv=fail: it takes no more sets (RFC 8617 section 5.1.2)
+	Instances int    `json:"instances"`           // the highest instance that was found
 	// OldestPass is the oldest instance from which on the message was not changed, as far as the signatures cover it;
 	// 0 means that all hold (RFC 8617 section 5.2 step 5). It has a meaning only when the result is Pass.
-	OldestPass int
-	Sets       []Set // Sets[i] has instance i+1; empty unless the chain is whole
+	OldestPass int   `json:"oldest_pass"`
+	Sets       []Set `json:"sets,omitempty"` // Sets[i] has instance i+1; empty unless the chain is whole
 }
 
 // Set is what one handler added.
 type Set struct {
-	Instance int
-	Results  string    // what stands in ARC-Authentication-Results after the instance, unfolded
-	Message  Signature // ARC-Message-Signature
-	Seal     Signature // ARC-Seal
-	CV       Result    // what its handler found of the chain before it
+	Instance int       `json:"instance"`
+	Results  string    `json:"results"` // what stands in ARC-Authentication-Results after the instance, unfolded
+	CV       Result    `json:"cv"`      // what its handler found of the chain before it
+	Seal     Signature `json:"seal"`    // ARC-Seal
+	Message  Signature `json:"message"` // ARC-Message-Signature
 
 	raw [fields][]byte
 }
 
 // Signature is what is known of an ARC-Message-Signature or ARC-Seal.
 type Signature struct {
-	OK        bool
-	Reason    string // why not
-	Temporary bool   // the key could not be fetched now
+	OK        bool   `json:"ok"`
+	Reason    string `json:"reason,omitempty"`    // why not
+	Temporary bool   `json:"temporary,omitempty"` // the key could not be fetched now
 
-	Domain    string   // d=
-	Selector  string   // s=
-	Algorithm string   // a=
-	Canon     string   // c=, both halves
-	Names     []string // h=
-	Time      time.Time
+	Domain    string    `json:"domain"`
+	Selector  string    `json:"selector"`
+	Algorithm string    `json:"algorithm"`
+	Canon     string    `json:"canonicalization,omitempty"` // c=, both halves
+	Names     []string  `json:"fields,omitempty"`           // h=
+	Time      time.Time `json:"time,omitzero"`
 
 	// What the check saw, for explaining it.
-	Query     string // the name that was asked for the key
-	Key       string // the key record
-	Bits      int    // size of the key
-	WantBody  string // bh=
-	GotBody   string // the hash of the body as it is
-	BodyOK    bool
-	HeaderOK  bool
-	Canonical []byte // the header block of an ARC-Message-Signature as it was hashed
+	Query     string `json:"query,omitempty"`            // the name that was asked for the key
+	Key       string `json:"key,omitempty"`              // the key record
+	Bits      int    `json:"bits,omitempty"`             // size of the key
+	WantBody  string `json:"signed_body_hash,omitempty"` // bh=
+	GotBody   string `json:"body_hash,omitempty"`        // the hash of the body as it is
+	BodyOK    bool   `json:"body_ok,omitempty"`          // of an ARC-Message-Signature
+	HeaderOK  bool   `json:"header_ok"`
+	Canonical []byte `json:"-"` // the header block of an ARC-Message-Signature as it was hashed
 
 	parsed parsed
 }

@@ -251,11 +251,11 @@ func (h *sealHash) write(raw []byte) {
 func (c *chain) conclude() {
 	r := c.report
 	last := len(r.Sets)
-	ok := c.require("message signature", last, &r.Sets[last-1].Message)
+	r.require("message signature", last, &r.Sets[last-1].Message)
 	for i := last; i > 0; i-- {
-		ok = c.require("seal", i, &r.Sets[i-1].Seal) && ok
+		r.require("seal", i, &r.Sets[i-1].Seal)
 	}
-	if ok {
+	if r.Result == "" {
 		r.Result = Pass
 	}
 	for i := last - 1; i > 0; i-- {
@@ -268,15 +268,13 @@ func (c *chain) conclude() {
 
 // require makes the chain fail unless s holds. The first reason is the one that is given; the failure is temporary if all
 // that lead to it are.
-func (c *chain) require(what string, instance int, s *Signature) bool {
-	r := c.report
+func (r *Report) require(what string, instance int, s *Signature) {
 	if s.OK {
-		return true
+		return
 	}
 	if r.Result == "" {
 		r.Temporary = true
 		r.fail("%s %d: %s", what, instance, s.Reason)
 	}
 	r.Temporary = r.Temporary && s.Temporary
-	return false
 }
