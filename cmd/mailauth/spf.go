@@ -41,7 +41,7 @@ func newSPF() *cobra.Command {
 	f.StringVar(&o.receiver, "receiver", "", "the domain may name `NAME` as the host that asks (default \"unknown\")")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show each step on standard error")
 	f.BoolVar(&o.json, "json", false, "write result and steps as a JSON line")
-	o.dns = dnsflags.Flags(cmd)
+	o.dns = dnsflags.Recorded(cmd)
 	return cmd
 }
 
@@ -54,11 +54,11 @@ func (o *spfOptions) run(cmd *cobra.Command, args []string) error {
 	if q.Sender != "" && !strings.Contains(q.Sender, "@") {
 		return cli.Usagef("sender %q is not an address", args[1])
 	}
-	dns, err := o.dns()
+	dns, err := setUp(o.dns)
 	if err != nil {
-		return status.Errorf(status.Config, "setting up DNS: %w", err)
+		return err
 	}
-	r := spf.Evaluate(cmd.Context(), q, spf.Options{Resolver: dns})
+	r := spf.Evaluate(cmd.Context(), q, spf.Options{Resolver: dns, Now: dns.Now()})
 	if o.verbose {
 		for _, s := range r.Steps {
 			showStep(cmd.ErrOrStderr(), s)

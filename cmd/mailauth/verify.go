@@ -41,7 +41,7 @@ func newVerify() *cobra.Command {
 	f.StringArrayVar(&o.ids, "authserv-id", nil, "write results as `NAME` and remove those that claim it; further ones are only removed (default the host name)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "explain the results on standard error")
 	f.BoolVar(&o.json, "json", false, "explain the results on standard error as JSON lines")
-	o.dns = dnsflags.Flags(cmd)
+	o.dns = dnsflags.Recorded(cmd)
 	return cli.Mailpipe(cmd)
 }
 
@@ -58,16 +58,16 @@ func (o *verifyOptions) run(cmd *cobra.Command, args []string) error {
 			return cli.Usagef("--authserv-id %q is not a name", id)
 		}
 	}
-	dns, err := o.dns()
+	dns, err := setUp(o.dns)
 	if err != nil {
-		return status.Errorf(status.Config, "setting up DNS: %w", err)
+		return err
 	}
 	lookup := func(ctx context.Context, name string) ([]string, error) {
 		answer, err := dns.TXT(ctx, name)
 		return answer.Records, err
 	}
 	return filter(cmd, args, func(ctx context.Context, m *message.Message, _ *envelope.Envelope) (*message.Message, error) {
-		checked, report, err := mailauth.Verify(ctx, m, mailauth.Options{IDs: o.ids, DKIM: dkim.VerifyOptions{LookupTXT: lookup}})
+		checked, report, err := mailauth.Verify(ctx, m, mailauth.Options{IDs: o.ids, DKIM: dkim.VerifyOptions{LookupTXT: lookup, Now: dns.Now()}})
 		if err != nil {
 			return nil, fmt.Errorf("checking the message: %w", err)
 		}

@@ -10,27 +10,29 @@ type Kind uint8
 
 // NXDomain, NoData and BadName are final; the others may pass.
 const (
-	NXDomain  Kind = iota + 1 // the name does not exist (RFC 2308 section 2.1)
-	NoData                    // the name exists, but has no such record (2.2)
-	BadName                   // this cannot be a name: nothing was asked
-	ServFail                  // the server could not find out
-	Timeout                   // no answer in time
-	Refused                   // the server will not tell us
-	Loop                      // CNAMEs go in a circle or are too many
-	Network                   // the server cannot be reached
-	Malformed                 // an answer came that is none
+	NXDomain   Kind = iota + 1 // the name does not exist (RFC 2308 section 2.1)
+	NoData                     // the name exists, but has no such record (2.2)
+	BadName                    // this cannot be a name: nothing was asked
+	ServFail                   // the server could not find out
+	Timeout                    // no answer in time
+	Refused                    // the server will not tell us
+	Loop                       // CNAMEs go in a circle or are too many
+	Network                    // the server cannot be reached
+	Malformed                  // an answer came that is none
+	Unrecorded                 // it is not in the recording, or could not be put there
 )
 
 var kindTexts = [...]string{
-	NXDomain:  "no such domain",
-	NoData:    "no such record",
-	BadName:   "not a domain name",
-	ServFail:  "server failure",
-	Timeout:   "no answer in time",
-	Refused:   "refused by the server",
-	Loop:      "CNAME loop or chain too long",
-	Network:   "server not reached",
-	Malformed: "malformed answer",
+	NXDomain:   "no such domain",
+	NoData:     "no such record",
+	BadName:    "not a domain name",
+	ServFail:   "server failure",
+	Timeout:    "no answer in time",
+	Refused:    "refused by the server",
+	Loop:       "CNAME loop or chain too long",
+	Network:    "server not reached",
+	Malformed:  "malformed answer",
+	Unrecorded: "not in the recording",
 }
 
 // String is the text that stands in error messages.

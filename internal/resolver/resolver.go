@@ -1,5 +1,5 @@
 // Package resolver asks the DNS. It hides where answers come from (the servers
-// of /etc/resolv.conf, one named server, or a zone file) and everything about
+// of /etc/resolv.conf, one named server, a zone file, or a recording) and everything about
 // the wire: UDP and then TCP, EDNS0, retries, CNAME chains, the cache.
 //
 // It guarantees that the ways a question can fail stay apart (see Kind): "there
@@ -40,6 +40,10 @@ type Options struct {
 	// ZoneFile names a master file that then is the whole DNS; see Zone. Server
 	// is not looked at.
 	ZoneFile string
+	// RecordFile names a file into which every question goes with its answer, and the clock, which then stands still.
+	RecordFile string
+	// ReplayFile names a recording that then is the whole DNS. No other field is looked at.
+	ReplayFile string
 	// Timeout is how long one server is waited for at each try. Zero: what
 	// resolv.conf says, else five seconds.
 	Timeout time.Duration
@@ -48,7 +52,8 @@ type Options struct {
 // A Resolver answers questions. The zero value is of no use; see New.
 type Resolver struct {
 	source source
-	cache  *cache // nil where the source is in memory anyway
+	cache  *cache    // nil where the source is in memory anyway
+	clock  time.Time // of a recording; zero: the present
 }
 
 // source is one place answers come from: servers, or a zone.
@@ -65,11 +70,31 @@ type reply struct {
 	trusted bool // whether its AD bit means anything here
 }
 
-// New makes a Resolver. It opens no socket; a zone file is read here, whole.
+// New makes a Resolver. It opens no socket; a zone file or a recording is read here, whole, and a new recording begun.
 func New(o Options) (*Resolver, error) {
 	if o.Timeout < 0 {
 		return nil, fmt.Errorf("resolver time-out %v is negative", o.Timeout)
 	}
+	if o.ReplayFile != "" {
+		r, err := loadReplay(o.ReplayFile)
+		if err != nil {
+			return nil, err
+		}
+		return &Resolver{source: r, clock: r.clock}, nil
+	}
+	r, err := fresh(o)
+	if err != nil || o.RecordFile == "" {
+		return r, err
+	}
+	rec, err := newRecorder(r.source, o.RecordFile, time.Now().UTC().Truncate(time.Second))
+	if err != nil {
+		return nil, err
+	}
+	return &Resolver{source: rec, clock: rec.clock}, nil // it remembers for itself
+}
+
+// fresh makes a Resolver that asks now.
+func fresh(o Options) (*Resolver, error) {
 	if o.ZoneFile != "" {
 		z, err := LoadZone(o.ZoneFile)
 		if err != nil {
@@ -82,6 +107,15 @@ func New(o Options) (*Resolver, error) {
 		return nil, err
 	}
 	return &Resolver{source: n, cache: newCache()}, nil
+}
+
+// Now is the time that goes with the answers: the present or, where they are recorded or come from a recording, that at
+// which it began. What judges by answers and time has to take it from here to come to the same end again.
+func (r *Resolver) Now() time.Time {
+	if r.clock.IsZero() {
+		return time.Now()
+	}
+	return r.clock
 }
 
 // Answer is what was found under a name. When the error is an *Error of kind

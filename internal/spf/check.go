@@ -2,7 +2,6 @@ package spf
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -211,9 +210,6 @@ func (e *evaluation) trouble(s *Step) *outcome {
 		why = s.Questions[n-1].Error
 	}
 	s.Note = "trouble"
-	if e.ctx.Err() != nil && errors.Is(context.Cause(e.ctx), context.DeadlineExceeded) {
-		why = "it took too long: " + why
-	}
 	return errorf(TempError, "%s", why)
 }
 
