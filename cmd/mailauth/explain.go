@@ -6,16 +6,29 @@ import (
 	"io"
 
 	"pennypost/internal/dkim"
+	"pennypost/internal/dmarc"
 	"pennypost/internal/mailauth"
+	"pennypost/internal/spf"
 	"pennypost/internal/status"
 )
 
 const maxLine = 1000 // of a line of explanation
 
+// teller writes facts, each an escaped line.
+func teller(w io.Writer) func(format string, a ...any) {
+	return func(format string, a ...any) {
+		fmt.Fprintln(w, status.Escape(fmt.Sprintf(format, a...), maxLine))
+	}
+}
+
 // explain writes what was seen of each signature, a fact a line.
 func explain(w io.Writer, r *mailauth.Report) {
-	say := func(format string, a ...any) {
-		fmt.Fprintln(w, status.Escape(fmt.Sprintf(format, a...), maxLine))
+	say := teller(w)
+	if r.SPF != nil {
+		say("spf: %s: %s", r.SPF.Result, r.SPF.Reason)
+	}
+	if r.HELO != nil {
+		say("spf of HELO: %s: %s", r.HELO.Result, r.HELO.Reason)
 	}
 	if len(r.DKIM) == 0 {
 		say("dkim: none: no signature")
@@ -39,6 +52,9 @@ func explain(w io.Writer, r *mailauth.Report) {
 		if s.Bits != 0 {
 			say("dkim %d: body %s, header %s", n, matches(s.BodyOK), matches(s.HeaderOK))
 		}
+	}
+	if r.DMARC != nil {
+		explainDMARC(say, r.DMARC)
 	}
 	for _, f := range r.Removed {
 		say("removed: %s: %s", f.Name, f.Value())
@@ -76,10 +92,29 @@ type signature struct {
 	Canonical  string       `json:"canonical_header,omitempty"`
 }
 
-// explainJSON writes a line for each signature and each field removed.
+// identity and policy are the reports of SPF and DMARC as JSON lines.
+type (
+	identity struct {
+		Method string `json:"method"`
+		*spf.Report
+	}
+	policy struct {
+		Method string `json:"method"`
+		*dmarc.Report
+	}
+)
+
+// explainJSON writes a line for each identity of SPF, each signature, DMARC, and each field removed.
 func explainJSON(w io.Writer, r *mailauth.Report) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
+	for _, s := range []*spf.Report{r.SPF, r.HELO} {
+		if s != nil {
+			if err := out.Encode(identity{"spf", s}); err != nil {
+				return err
+			}
+		}
+	}
 	if len(r.DKIM) == 0 {
 		if err := out.Encode(signature{Method: "dkim", Result: dkim.None}); err != nil {
 			return err
@@ -98,6 +133,11 @@ func explainJSON(w io.Writer, r *mailauth.Report) error {
 			line.Expires = s.Expires.Unix()
 		}
 		if err := out.Encode(line); err != nil {
+			return err
+		}
+	}
+	if r.DMARC != nil {
+		if err := out.Encode(policy{"dmarc", r.DMARC}); err != nil {
 			return err
 		}
 	}

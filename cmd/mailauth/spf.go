@@ -11,6 +11,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
+	"pennypost/internal/mailauth"
 	"pennypost/internal/resolver"
 	"pennypost/internal/spf"
 	"pennypost/internal/status"
@@ -20,6 +21,7 @@ import (
 type spfOptions struct {
 	receiver      string
 	verbose, json bool
+	require       requirement
 	dns           func() (*resolver.Resolver, error)
 }
 
@@ -41,6 +43,7 @@ func newSPF() *cobra.Command {
 	f.StringVar(&o.receiver, "receiver", "", "the domain may name `NAME` as the host that asks (default \"unknown\")")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show each step on standard error")
 	f.BoolVar(&o.json, "json", false, "write result and steps as a JSON line")
+	o.require.add(cmd, "spf")
 	o.dns = dnsflags.Recorded(cmd)
 	return cmd
 }
@@ -67,7 +70,7 @@ func (o *spfOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.write(cmd.OutOrStdout(), r); err != nil {
 		return status.Errorf(status.IO, "writing the result: %w", err)
 	}
-	return answer(string(r.Result))
+	return o.require.exit(&mailauth.Report{SPF: r}, string(r.Result))
 }
 
 // bare is an address without the brackets of MAIL FROM.

@@ -3,26 +3,23 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"strings"
+	"io"
 
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
-	"pennypost/internal/cli/dnsflags"
-	"pennypost/internal/dkim"
 	"pennypost/internal/envelope"
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
-	"pennypost/internal/resolver"
 	"pennypost/internal/status"
 )
 
 // verifyOptions are the flags of verify.
 type verifyOptions struct {
-	ids           []string
+	checkFlags
 	verbose, json bool
-	dns           func() (*resolver.Resolver, error)
+	receivedSPF   bool
+	enforce       mailauth.Enforcement
 }
 
 func newVerify() *cobra.Command {
@@ -31,57 +28,71 @@ func newVerify() *cobra.Command {
 		Use:                   "verify [FLAGS] [-- PROGRAM ARG...]",
 		DisableFlagsInUseLine: true,
 		Short:                 "Check a message and put the results on top",
-		Long: "Verify checks the DKIM signatures of the message on standard input, puts an\n" +
-			"Authentication-Results field on top of it, and takes out the fields that only pretend to be ours.",
-		Example: "  mailauth verify --authserv-id mx.example.org <message\n" +
-			"  mailauth verify -- deliver --office /srv/mail",
+		Long: "Verify checks the message on standard input by SPF, DKIM and DMARC, puts an Authentication-Results field\n" +
+			"on top of it, and takes out the fields that only pretend to be ours. What the session was like, it takes from\n" +
+			"the environment (TCPREMOTEIP, HELO, SENDER) or from flags.",
+		Example: "  mailauth verify --ip 192.0.2.1 --helo mail.example.org --from alice@example.org <message\n" +
+			"  smtpd --office /srv/mail -- mailauth verify --enforce -- deliver --office /srv/mail",
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&o.ids, "authserv-id", nil, "write results as `NAME` and remove those that claim it; further ones are only removed (default the host name)")
+	o.add(cmd)
+	f.BoolVar(&o.receivedSPF, "received-spf", false, "put a Received-SPF field below the results")
+	f.BoolVar(&o.enforce.DMARC, "enforce", false, "refuse what fails DMARC under a policy of reject (exit 77), mark what fails under quarantine")
+	f.BoolVar(&o.enforce.TempError, "enforce-temperror", false, "with --enforce: put off what DMARC cannot check now (exit 75)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "explain the results on standard error")
 	f.BoolVar(&o.json, "json", false, "explain the results on standard error as JSON lines")
-	o.dns = dnsflags.Recorded(cmd)
 	return cli.Mailpipe(cmd)
 }
 
 func (o *verifyOptions) run(cmd *cobra.Command, args []string) error {
-	if len(o.ids) == 0 {
-		host, err := os.Hostname()
-		if err != nil {
-			return status.Errorf(status.OSErr, "finding the host name: %w", err)
-		}
-		o.ids = []string{host}
+	if o.enforce.TempError && !o.enforce.DMARC {
+		return cli.Usagef("--enforce-temperror needs --enforce")
 	}
-	for _, id := range o.ids {
-		if !isID(id) {
-			return cli.Usagef("--authserv-id %q is not a name", id)
-		}
-	}
-	dns, err := setUp(o.dns)
+	options, err := o.options()
 	if err != nil {
 		return err
 	}
-	lookup := func(ctx context.Context, name string) ([]string, error) {
-		answer, err := dns.TXT(ctx, name)
-		return answer.Records, err
-	}
-	return filter(cmd, args, func(ctx context.Context, m *message.Message, _ *envelope.Envelope) (*message.Message, error) {
-		checked, report, err := mailauth.Verify(ctx, m, mailauth.Options{IDs: o.ids, DKIM: dkim.VerifyOptions{LookupTXT: lookup, Now: dns.Now()}})
+	options.ReceivedSPF = o.receivedSPF
+	return filter(cmd, args, func(ctx context.Context, m *message.Message, e *envelope.Envelope) (*message.Message, error) {
+		if err := o.session(e, &options); err != nil {
+			return nil, err
+		}
+		checked, report, err := mailauth.Verify(ctx, m, options)
 		if err != nil {
 			return nil, fmt.Errorf("checking the message: %w", err)
 		}
 		// Before the next program runs, so that the last line is its own.
-		if o.json {
-			return checked, explainJSON(cmd.ErrOrStderr(), report)
+		if err := o.explain(cmd.ErrOrStderr(), report); err != nil {
+			return nil, err
 		}
-		if o.verbose {
-			explain(cmd.ErrOrStderr(), report)
+		if err := o.enforce.Apply(report, e); err != nil {
+			return nil, err
 		}
-		return checked, nil
+		return checked, o.demand(report)
 	})
 }
 
-func isID(s string) bool {
-	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7F || strings.ContainsRune(`();"\`, r) })
+func (o *verifyOptions) explain(w io.Writer, r *mailauth.Report) error {
+	if o.json {
+		return explainJSON(w, r)
+	}
+	if o.verbose {
+		explain(w, r)
+	}
+	return nil
+}
+
+// demand is nil when the message is as --require says, and the refusal otherwise.
+func (o *verifyOptions) demand(r *mailauth.Report) error {
+	if o.require.Requirement == nil {
+		return nil
+	}
+	switch o.require.Holds(r) {
+	case mailauth.True:
+		return nil
+	case mailauth.Unknown:
+		return status.Errorf(status.TempFail, "the message cannot be checked now").WithReply(451, "4.7.0")
+	}
+	return status.Errorf(status.NoPerm, "the message is not authenticated as this host requires")
 }

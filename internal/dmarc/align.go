@@ -9,11 +9,11 @@ import (
 // Alignment is one authenticated domain held against the author domain (RFC 9989 section 4.10.2).
 type Alignment struct {
 	Auth
-	Strict  bool   // identical domains are wanted
-	Org     string // the organisational domain of Auth.Domain; "" when nobody needed it
-	Aligned bool
-	Err     error // whether it is aligned is not known now
-	Why     string
+	Strict  bool   `json:"strict,omitempty"` // identical domains are wanted
+	Org     string `json:"org,omitempty"`    // the organisational domain of Auth.Domain; "" when nobody needed it
+	Aligned bool   `json:"aligned"`
+	Error   string `json:"error,omitempty"` // why it is not known now whether it is aligned
+	Why     string `json:"why"`
 }
 
 // align compares every authenticated domain. One that passes and is aligned is enough; without one, trouble that leaves the
@@ -33,8 +33,8 @@ func align(ctx context.Context, by rules, r *Report, auths []Auth) (Result, stri
 		switch {
 		case pair.Aligned && a.Pass && result != Pass:
 			result, reason = Pass, fmt.Sprintf("%s passes for %s: %s", a.Method, a.Domain, pair.Why)
-		case pair.Err != nil && trouble == "":
-			trouble = pair.Err.Error()
+		case pair.Error != "" && trouble == "":
+			trouble = pair.Error
 		case pair.Aligned && a.Temporary && trouble == "":
 			trouble = fmt.Sprintf("%s for %s had trouble", a.Method, a.Domain)
 		}
@@ -45,7 +45,7 @@ func align(ctx context.Context, by rules, r *Report, auths []Auth) (Result, stri
 	return result, reason
 }
 
-// compare fills in Org, Aligned, Err and Why. It asks no more than it needs: the organisational domain of a name is that
+// compare fills in Org, Aligned, Error and Why. It asks no more than it needs: the organisational domain of a name is that
 // name or one above it, so most pairs are settled by looking at them.
 func compare(ctx context.Context, by rules, r *Report, p *Alignment) {
 	name, err := asciiDomain(p.Domain)
@@ -64,8 +64,8 @@ func compare(ctx context.Context, by rules, r *Report, p *Alignment) {
 		return
 	}
 	if r.OrgDomain == "" {
-		if r.OrgDomain, p.Err = by.org(ctx, r, r.From); p.Err != nil {
-			p.Why = "the organisational domain of " + r.From + " is not known now"
+		if r.OrgDomain, err = by.org(ctx, r, r.From); err != nil {
+			p.unknown(r.From, err)
 			return
 		}
 	}
@@ -73,8 +73,8 @@ func compare(ctx context.Context, by rules, r *Report, p *Alignment) {
 		p.Why = "not in the organisational domain " + r.OrgDomain
 		return
 	}
-	if p.Org, p.Err = by.org(ctx, r, name); p.Err != nil {
-		p.Why = "the organisational domain of " + name + " is not known now"
+	if p.Org, err = by.org(ctx, r, name); err != nil {
+		p.unknown(name, err)
 		return
 	}
 	p.Aligned = p.Org == r.OrgDomain
@@ -82,6 +82,10 @@ func compare(ctx context.Context, by rules, r *Report, p *Alignment) {
 	if !p.Aligned {
 		p.Why = fmt.Sprintf("organisational domain %s, not %s", p.Org, r.OrgDomain)
 	}
+}
+
+func (p *Alignment) unknown(name string, err error) {
+	p.Why, p.Error = "the organisational domain of "+name+" is not known now", err.Error()
 }
 
 func tld(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }

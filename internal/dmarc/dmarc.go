@@ -51,11 +51,11 @@ const (
 
 // Auth is one result of SPF (for the domain of MAIL FROM, never that of HELO) or of one DKIM signature.
 type Auth struct {
-	Method    string // "spf" or "dkim"
-	Domain    string // the domain of MAIL FROM, or d=
-	Selector  string // s=, for people
-	Pass      bool
-	Temporary bool // it could be Pass another time
+	Method    string `json:"method"`             // "spf" or "dkim"
+	Domain    string `json:"domain"`             // the domain of MAIL FROM, or d=
+	Selector  string `json:"selector,omitempty"` // s=, for people
+	Pass      bool   `json:"pass"`
+	Temporary bool   `json:"temporary,omitempty"` // it could be Pass another time
 }
 
 // Resolver is what is asked; a *resolver.Resolver is one. An error that is a *resolver.Error and not Temporary means that
@@ -73,26 +73,26 @@ type Options struct {
 	Whole bool
 }
 
-// Report is the verdict and what led to it.
+// Report is the verdict and what led to it. Texts in it come from outside: escape them before they are shown.
 type Report struct {
-	Mode   Mode
-	Result Result
-	Reason string // one sentence
+	Mode   Mode   `json:"mode"`
+	Result Result `json:"result"`
+	Reason string `json:"reason"` // one sentence
 
-	From         string  // the author domain, in A-labels; "" if there is not exactly one
-	PolicyDomain string  // where the record was found
-	OrgDomain    string  // the organisational domain of From; "" when nobody needed it
-	Record       *Record // the one that applies, nil if there is none
-	Tag          string  // of the record, which Policy comes from: p, sp or np; "" when the record has no usable policy
-	Policy       Policy  // what the owner asks for From; "" when there is no record
-	Disposition  Policy  // what to do with the message: none unless Result is fail, or From could not be read
-	Missing      bool    // From does not exist in the DNS; looked up only when np depends on it
+	From         string  `json:"from,omitempty"`          // the author domain, in A-labels; "" if there is not exactly one
+	PolicyDomain string  `json:"policy_domain,omitempty"` // where the record was found
+	OrgDomain    string  `json:"org_domain,omitempty"`    // the organisational domain of From; "" when nobody needed it
+	Record       *Record `json:"record,omitempty"`        // the one that applies, nil if there is none
+	Tag          string  `json:"tag,omitempty"`           // which Policy comes from: p, sp or np; "" without a usable policy
+	Policy       Policy  `json:"policy,omitempty"`        // what the owner asks for From; "" when there is no record
+	Disposition  Policy  `json:"disposition"`             // what to do: none unless Result is fail, or From could not be read
+	Missing      bool    `json:"missing,omitempty"`       // From does not exist; asked only when np depends on it
 
-	Walks      []Walk
-	Alignments []Alignment
+	Walks      []Walk      `json:"walks,omitempty"`
+	Alignments []Alignment `json:"alignments,omitempty"`
 
-	Other  *Report // mode Both: what RFC 7489 says
-	Differ string  // mode Both: one sentence when it says something else
+	Other  *Report `json:"other,omitempty"`  // mode Both: what RFC 7489 says
+	Differ string  `json:"differ,omitempty"` // mode Both: one sentence when it says something else
 }
 
 // Evaluate checks the message that has these header fields. Fields other than From are not looked at.

@@ -34,21 +34,27 @@ func (p Policy) lower() Policy {
 }
 
 // URI is one address for reports. Limit is the obsolete size behind "!", which reporters ignore, as it was written.
-type URI struct{ URI, Limit string }
+type URI struct {
+	URI   string `json:"uri"`
+	Limit string `json:"limit,omitempty"`
+}
 
 // Record is a DMARC policy record (RFC 9989 sections 4.7 and 4.8). The names of tags and all values but that of v have no
 // case. What cannot be read counts as absent and is told in Problems. A tag that comes twice has no valid value.
 type Record struct {
-	Text       string
-	P, SP, NP  Policy // "" when absent or not valid
-	PSD        string // y, n or u
-	Testing    bool   // t=y
-	StrictDKIM bool   // adkim=s
-	StrictSPF  bool   // aspf=s
-	FO         string // options of failure reports; means nothing without RUF
-	RUA, RUF   []URI
-	Pct        int      // RFC 7489 only; 100 when absent
-	Problems   []string // deviations, for people
+	Text       string   `json:"text"`
+	P          Policy   `json:"p,omitempty"` // as are SP and NP, "" when absent or not valid
+	SP         Policy   `json:"sp,omitempty"`
+	NP         Policy   `json:"np,omitempty"`
+	PSD        string   `json:"psd"`     // y, n or u
+	Testing    bool     `json:"t"`       // t=y
+	StrictDKIM bool     `json:"adkim_s"` // adkim=s
+	StrictSPF  bool     `json:"aspf_s"`  // aspf=s
+	FO         string   `json:"fo"`      // options of failure reports; means nothing without RUF
+	RUA        []URI    `json:"rua,omitempty"`
+	RUF        []URI    `json:"ruf,omitempty"`
+	Pct        int      `json:"pct"`                // RFC 7489 only; 100 when absent
+	Problems   []string `json:"problems,omitempty"` // deviations, for people
 
 	bad  bool // p, sp or np stand there and are not valid
 	list bool // the same for p and sp alone, which is what RFC 7489 knows

@@ -21,8 +21,8 @@ func (s *suffixes) policy(ctx context.Context, r *Report) (*Record, string, erro
 	for _, name := range []string{r.From, r.OrgDomain} {
 		q := s.dns.at(ctx, name)
 		w.Queries = append(w.Queries, q)
-		if q.Err != nil || len(q.Texts) > 0 || name == r.OrgDomain {
-			return q.Record, name, q.Err
+		if q.err != nil || len(q.Texts) > 0 || name == r.OrgDomain {
+			return q.Record, name, q.err
 		}
 	}
 	return nil, "", nil

@@ -17,20 +17,22 @@ const (
 
 // Query is one question of a walk, the TXT records at _dmarc.Domain, and what came of it.
 type Query struct {
-	Domain string
-	Texts  []string // the records that begin with v=DMARC1
-	Record *Record  // the one that counts; nil when there is none, or when there are several, which then all are void
-	Absent bool     // there is no such name in the DNS
-	Err    error    // nothing is known of this name now
-	Known  bool     // asked before, by another walk
+	Domain string   `json:"domain"`
+	Texts  []string `json:"texts,omitempty"`  // the records that begin with v=DMARC1
+	Record *Record  `json:"-"`                // the one that counts; nil when there is none, and when several make each other void
+	Absent bool     `json:"absent,omitempty"` // there is no such name in the DNS
+	Error  string   `json:"error,omitempty"`  // why nothing is known of this name now
+	Known  bool     `json:"known,omitempty"`  // asked before, by another walk
+
+	err error
 }
 
 // Walk is one walk up the DNS, or in mode RFC7489 the questions for one policy.
 type Walk struct {
-	Start   string
-	Queries []Query
-	Org     string // the organisational domain of Start; "" when the walk went on to nobody's need
-	Rule    string // why that: "psd=n", "below psd=y", "fewest labels", "no record", or "public suffix list"
+	Start   string  `json:"start"`
+	Queries []Query `json:"queries"`
+	Org     string  `json:"org,omitempty"`  // the organisational domain of Start; "" when nobody needed the rest of the walk
+	Rule    string  `json:"rule,omitempty"` // why that: "psd=n", "below psd=y", "fewest labels", "no record", "public suffix list"
 }
 
 // finder asks for records, each name once.
@@ -50,7 +52,7 @@ func (f *finder) at(ctx context.Context, domain string) Query {
 	switch {
 	case err == nil:
 	case !errors.As(err, &e) || e.Temporary():
-		q.Err = err
+		q.err, q.Error = err, err.Error()
 	default:
 		q.Absent = e.Kind == resolver.NXDomain
 	}
@@ -71,7 +73,7 @@ func (f *finder) at(ctx context.Context, domain string) Query {
 
 // missing says whether a name does not exist, nor anything below it (RFC 8020).
 func (f *finder) missing(ctx context.Context, name string) (bool, error) {
-	if q, ok := f.known[name]; ok && q.Err == nil && !q.Absent {
+	if q, ok := f.known[name]; ok && q.err == nil && !q.Absent {
 		return false, nil // there is something below it
 	}
 	_, err := f.dns.TXT(ctx, name)
@@ -108,8 +110,8 @@ func (c *climber) walk(ctx context.Context, r *Report, start string) (*Walk, err
 	for name := start; name != ""; name = next(name) {
 		q := c.dns.at(ctx, name)
 		w.Queries = append(w.Queries, q)
-		if q.Err != nil {
-			err = q.Err
+		if q.err != nil {
+			err = q.err
 			break
 		}
 		if q.Record != nil && q.Record.PSD != "u" {
@@ -160,9 +162,9 @@ func below(name, top string) string {
 // policy is section 4.10.1: the record of the author domain, else of its organisational domain, else of the public suffix.
 func (c *climber) policy(ctx context.Context, r *Report) (*Record, string, error) {
 	q := c.dns.at(ctx, r.From)
-	if q.Record != nil || q.Err != nil {
+	if q.Record != nil || q.err != nil {
 		r.add(Walk{Start: r.From, Queries: []Query{q}})
-		return q.Record, r.From, q.Err
+		return q.Record, r.From, q.err
 	}
 	w, err := c.walk(ctx, r, r.From)
 	if err != nil {

@@ -40,6 +40,7 @@ type Envelope struct {
 	HoldFor    string   // SMTP_HOLDFOR: seconds (RFC 4865)
 	HoldUntil  string   // SMTP_HOLDUNTIL: a time by RFC 3339 in UTC (RFC 4865)
 	Quarantine string   // SMTP_QUARANTINE: why a check says that people should not see the message at once
+	AuthRes    string   // AUTH_RESULTS: what checks of this host found, as in an Authentication-Results field (RFC 8601)
 }
 
 // variable relates a name of mailpipe(7) to the field it carries.
@@ -96,6 +97,7 @@ var variables = []variable{
 	text("SMTP_HOLDFOR", func(e *Envelope) *string { return &e.HoldFor }),
 	text("SMTP_HOLDUNTIL", func(e *Envelope) *string { return &e.HoldUntil }),
 	text("SMTP_QUARANTINE", func(e *Envelope) *string { return &e.Quarantine }),
+	text("AUTH_RESULTS", func(e *Envelope) *string { return &e.AuthRes }),
 }
 
 // FromEnviron reads an envelope from variables of the form NAME=value. RECIPIENTS goes before RECIPIENT. An address that

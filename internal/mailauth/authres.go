@@ -305,8 +305,7 @@ const lineLength = 78
 // control bytes become "?", so does invalid UTF-8, values are cut at 256
 // bytes, and what is no token is quoted.
 func (a *AuthRes) Format() []byte {
-	w := &writer{}
-	w.out = append(w.out, "Authentication-Results:"...)
+	w := &writer{out: []byte(FieldName + ":")}
 	w.col = len(w.out)
 	id := a.ID
 	if id == "" {

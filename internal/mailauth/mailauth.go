@@ -2,49 +2,79 @@
 // found: the checks of the lower packages in, an Authentication-Results field
 // (RFC 8601) out. Every other byte of the message stays as it is, except that
 // fields which only look as if we had written them are taken out.
+//
+// It guarantees that nothing from a message or a session breaks out of its
+// place in a field, and that a result which is not sure is never a pass.
 package mailauth
 
 import (
 	"context"
-	"strings"
-
-	"golang.org/x/net/idna"
+	"net/netip"
+	"sync"
+	"time"
 
 	"pennypost/internal/dkim"
+	"pennypost/internal/dmarc"
 	"pennypost/internal/message"
+	"pennypost/internal/spf"
 )
 
-// FieldName is the name of the field that is written and removed.
-const FieldName = "Authentication-Results"
+// Session is what is known of how a message came.
+type Session struct {
+	IP     netip.Addr // of the client; without one SPF is not asked
+	Helo   string     // as the client said it; "" when it said nothing
+	Sender string     // the address of MAIL FROM without brackets, "" is the null sender
+	// Trusted is a client that may send for others here: a user who logged in, a relay of ours. Neither SPF nor DMARC is
+	// asked about those.
+	Trusted bool
+}
 
 // Options is what a check needs to know.
 type Options struct {
 	// IDs are the authserv-ids of this place. The first is written; fields that
 	// bear any of them are removed.
-	IDs  []string
-	DKIM dkim.VerifyOptions
+	IDs     []string
+	Session Session
+	// Resolver is who is asked by SPF and DMARC, and for the keys of DKIM unless DKIM.LookupTXT is set. Without one only
+	// signatures are checked.
+	Resolver spf.DNS
+	DKIM     dkim.VerifyOptions
+	Mode     dmarc.Mode // rules of DMARC; "" is RFC 9989
+	// ReceivedSPF writes a Received-SPF field too (RFC 7208 section 9.1).
+	ReceivedSPF bool
+	// Whole lets DMARC look at what the verdict does not need, for those who explain it.
+	Whole bool
+	Now   time.Time // zero is the clock
 }
 
-// Report is what was found.
+// Report is what was found. What was not asked is nil.
 type Report struct {
-	Field   AuthRes
+	SPF     *spf.Report // of MAIL FROM, or of the HELO name when the sender is null
+	HELO    *spf.Report // of the HELO name; nil when the sender is null
 	DKIM    []dkim.Result
+	DMARC   *dmarc.Report
+	Field   AuthRes
 	Removed []message.Field // the forged fields
 }
 
-// Verify checks a message and returns it with our field on top and without the
+// Verify checks a message and returns it with our fields on top and without the
 // forged ones (RFC 8601 section 5). The message returned is a view of m. An
-// error means that the message could not be read; trouble with the DNS is a
-// result, not an error.
+// error means that the message could not be read or ctx ended; trouble with the
+// DNS is a result, not an error.
 func Verify(ctx context.Context, m *message.Message, o Options) (*message.Message, *Report, error) {
-	results, err := dkim.Verify(ctx, m, o.DKIM)
+	o.complete()
+	r, err := Check(ctx, m, o)
 	if err != nil {
 		return nil, nil, err
 	}
-	r := &Report{DKIM: results}
-	r.Field = AuthRes{ID: o.IDs[0], Version: 1, Results: dkimResults(results)}
-	field := r.Field.Format()
-	m = dkim.Prepend(m, field)
+	r.Field = AuthRes{ID: o.IDs[0], Version: 1, Results: r.results(o.Session)}
+	top := r.Field.Format()
+	ours := 1
+	if o.ReceivedSPF && r.SPF != nil {
+		top = append(top, receivedSPF(r.SPF, o)...)
+		ours++
+	}
+	m = dkim.Prepend(m, top)
 	// With the field on top the header is what a reader will take for it, even
 	// if the message had none before.
 	header, err := m.Header()
@@ -52,8 +82,8 @@ func Verify(ctx context.Context, m *message.Message, o Options) (*message.Messag
 		return nil, nil, err
 	}
 	var cut []message.Span
-	for _, f := range header.Fields[1:] {
-		if strings.EqualFold(f.Name, FieldName) && Claims(f.Value(), o.IDs) {
+	for _, f := range header.Fields[ours:] {
+		if claims(f, o.IDs) {
 			r.Removed = append(r.Removed, f)
 			cut = append(cut, f.Span())
 		}
@@ -61,65 +91,64 @@ func Verify(ctx context.Context, m *message.Message, o Options) (*message.Messag
 	return m.Without(cut), r, nil
 }
 
-// Claims says whether the body of an Authentication-Results field bears one of
-// ids, in whatever case, quoting and comments. If its authserv-id cannot be
-// read, it does so if one of them stands anywhere in it, since a careless
-// reader might find it there.
-func Claims(body string, ids []string) bool {
-	s := &scanner{in: body}
-	id, err := s.value()
-	for _, own := range ids {
-		if err == nil && sameHost(id, own) {
-			return true
+// Check is Verify without the message: it finds out and writes nothing.
+func Check(ctx context.Context, m *message.Message, o Options) (*Report, error) {
+	header, err := m.Header()
+	if err != nil {
+		return nil, err
+	}
+	o.complete()
+	r := &Report{}
+	var wg sync.WaitGroup
+	if s := o.Session; o.Resolver != nil && s.IP.IsValid() && !s.Trusted {
+		ask := func(into **spf.Report, scope spf.Scope) {
+			wg.Go(func() {
+				q := spf.Query{IP: s.IP, Helo: s.Helo, Sender: s.Sender, Receiver: o.IDs[0], Scope: scope}
+				*into = spf.Evaluate(ctx, q, spf.Options{Resolver: o.Resolver, Now: o.Now})
+			})
 		}
-		if err != nil && strings.Contains(strings.ToLower(body), strings.ToLower(own)) {
-			return true
+		ask(&r.SPF, spf.MailFrom)
+		if s.Sender != "" && s.Helo != "" {
+			ask(&r.HELO, spf.Helo)
 		}
 	}
-	return false
-}
-
-func sameHost(a, b string) bool {
-	return strings.EqualFold(hostASCII(a), hostASCII(b))
-}
-
-func hostASCII(s string) string {
-	s = strings.TrimSuffix(s, ".")
-	if a, err := idna.Lookup.ToASCII(s); err == nil {
-		return a
+	r.DKIM, err = dkim.Verify(ctx, m, o.DKIM)
+	wg.Wait()
+	if err != nil {
+		return nil, err
 	}
-	return s
+	if o.Resolver != nil && !o.Session.Trusted {
+		r.DMARC = dmarc.Evaluate(ctx, header.Fields, r.auths(), dmarc.Options{Resolver: o.Resolver, Mode: o.Mode, Whole: o.Whole})
+	}
+	return r, ctx.Err()
 }
 
-// dkimResults puts DKIM results into the form of RFC 8601 section 2.7.1 and
-// RFC 6008.
-func dkimResults(results []dkim.Result) []MethodResult {
-	if len(results) == 0 {
-		return []MethodResult{{Method: "dkim", Value: string(dkim.None)}}
+func (o *Options) complete() {
+	if len(o.IDs) == 0 {
+		o.IDs = []string{"localhost"}
 	}
-	var out []MethodResult
-	unseen := 0
-	for _, r := range results {
-		if r.Domain == "" && r.Verdict == dkim.Neutral {
-			// One line stands for all that are over the limit.
-			if unseen++; unseen > 1 {
-				continue
-			}
+	if o.DKIM.LookupTXT == nil && o.Resolver != nil {
+		dns := o.Resolver
+		o.DKIM.LookupTXT = func(ctx context.Context, name string) ([]string, error) {
+			found, err := dns.TXT(ctx, name)
+			return found.Records, err
 		}
-		m := MethodResult{Method: "dkim", Value: string(r.Verdict), Reason: r.Reason}
-		add := func(name, value string) {
-			if value != "" {
-				m.Properties = append(m.Properties, Property{"header", name, value})
-			}
-		}
-		add("d", r.Domain)
-		if r.Identifier != "@"+r.Domain {
-			add("i", r.Identifier)
-		}
-		add("s", r.Selector)
-		add("a", r.Algorithm)
-		add("b", r.B)
-		out = append(out, m)
+	}
+	if o.DKIM.Now.IsZero() {
+		o.DKIM.Now = o.Now
+	}
+}
+
+// auths is what DMARC needs to know of the others.
+func (r *Report) auths() []dmarc.Auth {
+	var out []dmarc.Auth
+	if r.SPF != nil {
+		out = append(out, dmarc.Auth{Method: "spf", Domain: r.SPF.Domain, Pass: r.SPF.Result == spf.Pass, Temporary: r.SPF.Result == spf.TempError})
+	}
+	for _, s := range r.DKIM {
+		out = append(out, dmarc.Auth{
+			Method: "dkim", Domain: s.Domain, Selector: s.Selector, Pass: s.Verdict == dkim.Pass, Temporary: s.Verdict == dkim.TempError,
+		})
 	}
 	return out
 }

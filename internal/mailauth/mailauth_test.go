@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -116,48 +114,6 @@ func TestOracle(t *testing.T) {
 	d, ok := results[0].(*authres.DKIMResult)
 	if !ok || d.Value != authres.ResultPass || d.Domain != "example.org" || d.Identifier != "a@example.org" {
 		t.Errorf("got %+v", results[0])
-	}
-}
-
-// TestCorpus reads public examples of the field that lie beside the project.
-func TestCorpus(t *testing.T) {
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := []string{}
-	for ; len(files) == 0 && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		files, _ = filepath.Glob(filepath.Join(dir, "../shared/corpora/authres/*.eml"))
-	}
-	if len(files) == 0 {
-		t.Skip("no ../shared/corpora beside the project")
-	}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h, err := message.Bytes(text).Header()
-		if err != nil {
-			t.Fatal(err)
-		}
-		first, err := ParseAuthRes(h.Get(FieldName))
-		name := filepath.Base(file)
-		bad := strings.Contains(name, "newest_no_authserv") || strings.Contains(name, "parsing_error")
-		switch {
-		case bad && strings.Contains(name, "error_01"): // an unquoted slash, which we let pass
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		case bad:
-			if err == nil {
-				t.Errorf("%s: got %+v, want an error", name, first)
-			}
-		case err != nil:
-			t.Errorf("%s: %v", name, err)
-		case first.ID != "example.net":
-			t.Errorf("%s: got %q", name, first.ID)
-		}
 	}
 }
 
