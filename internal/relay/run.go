@@ -31,7 +31,6 @@ type Runner struct {
 	PerDomain   int  // messages at a time whose first recipient is of one domain; 0 = 2
 	Log         *slog.Logger
 	Now         func() time.Time // nil = time.Now
-	limits      limiter
 	initialized sync.Once
 }
 

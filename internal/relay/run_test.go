@@ -276,7 +276,12 @@ func TestRunnerLimitsReports(t *testing.T) {
 	if p.run(0); len(p.notes) != maxTold || p.left() != 5 {
 		t.Errorf("%d reports, %d entries left", len(p.notes), p.left())
 	}
-	if p.run(2 * time.Hour); len(p.notes) != 5 || p.left() != 0 {
+	p.put("SENDER=Victim@here.example", "RECIPIENTS=no@a.example")
+	p.put("SENDER=other@here.example", "RECIPIENTS=no@a.example")
+	if p.run(0); len(p.notes) != 1 || p.left() != 6 {
+		t.Errorf("the next run: %d reports, %d entries left", len(p.notes), p.left())
+	}
+	if p.run(2 * time.Hour); len(p.notes) != 6 || p.left() != 0 {
 		t.Errorf("later %d reports, %d entries left", len(p.notes), p.left())
 	}
 }

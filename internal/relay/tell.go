@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"strings"
-	"sync"
 	"time"
 
 	"pennypost/internal/message"
@@ -23,7 +22,7 @@ func (w *work) tell(ctx context.Context, m *message.Message) error {
 	f := report.Facts{Host: w.r.Host, Postmaster: w.r.Postmaster, Envelope: w.l.Envelope, Message: m, Arrival: w.l.Arrived,
 		Now: w.now, MessageID: "<" + strings.ToLower(rand.Text()) + "@" + w.r.Host + ">", Recipients: list}
 	to, told := report.Decide(f)
-	if len(told) > 0 && !w.r.limits.allow(to.String(), w.now) {
+	if len(told) > 0 && !mayTell(w.r.Queue.Root(), to.String(), w.now) {
 		w.r.Log.Warn("reports to a sender are put off, there were too many", "id", w.l.ID, "from", to.Path())
 		return w.putOff()
 	}
@@ -113,23 +112,4 @@ func (w *work) putOff() error {
 		return nil
 	}
 	return w.l.Record(changed)
-}
-
-const maxTold = 100 // reports to one address in an hour
-
-// limiter bounds the reports that one sender gets: mail with a forged sender must not make us flood somebody.
-type limiter struct {
-	mu   sync.Mutex
-	hour time.Time
-	n    map[string]int
-}
-
-func (l *limiter) allow(to string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.n == nil || now.Sub(l.hour) >= time.Hour {
-		l.hour, l.n = now, make(map[string]int)
-	}
-	l.n[to]++
-	return l.n[to] <= maxTold
 }
