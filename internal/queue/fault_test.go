@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -38,6 +39,7 @@ func (f *faulty) ops() *ops {
 			return file.Write(b)
 		},
 		sync: func(file *os.File) error { return f.do(file.Sync) },
+		cut:  func(file *os.File, size int64) error { return f.do(func() error { return file.Truncate(size) }) },
 		rename: func(root *os.Root, from, to string) error {
 			return f.do(func() error { return root.Rename(from, to) })
 		},
@@ -105,16 +107,21 @@ func readAll(t *testing.T, q *Queue, id ID) string {
 	return string(b)
 }
 
-// Each call of Record, of a rewrite and of Remove fails in turn, or is the last: the entry says what it said before or what
-// it was told, and the message is there as long as the entry is.
+// Each call of Record, of a rewrite, of a record after one that was cut off, and of Remove fails in turn, or is the last: the
+// entry says what it said before or what it was told, and the message is there as long as the entry is.
 func TestRecordFaults(t *testing.T) {
 	for _, stop := range []bool{false, true} {
-		for _, long := range []bool{false, true} {
+		for _, what := range []string{"append", "rewrite", "torn"} {
 			for at := 1; ; at++ {
 				q := newQueue(t, Options{})
 				id := put(t, q, "x\n", "a@example.org", "b@example.org")
+				if what == "torn" {
+					if err := appendTo(filepath.Join(q.root.Name(), id.envelope()), "rcpt 1\twait"); err != nil {
+						t.Fatal(err)
+					}
+				}
 				l := lock(t, q, id)
-				if long {
+				if what == "rewrite" {
 					l.size = 1 << 30 // so that it is written anew
 				}
 				f := &faulty{at: at, stop: stop}
@@ -132,7 +139,7 @@ func TestRecordFaults(t *testing.T) {
 				l.Unlock()
 				e, rerr := q.Read(id)
 				if rerr != nil {
-					t.Fatalf("fault %d: %v", at, rerr)
+					t.Fatalf("%s, fault %d: %v", what, at, rerr)
 				}
 				if err == nil && e.Recipients[1].State != Delivered {
 					t.Errorf("fault %d: recorded, and the entry says %s", at, e.Recipients[1].State)

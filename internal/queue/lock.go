@@ -184,7 +184,7 @@ func (l *Locked) cut() error {
 		return err
 	}
 	whole := int64(strings.LastIndexByte(string(text), '\n') + 1)
-	if err := l.f.Truncate(whole); err != nil {
+	if err := l.q.ops.cut(l.f, whole); err != nil {
 		return err
 	}
 	l.size, l.torn = whole, false

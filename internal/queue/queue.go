@@ -144,6 +144,7 @@ type ops struct {
 	mkdir   func(root *os.Root, name string) error
 	write   func(f *os.File, b []byte) (int, error)
 	sync    func(f *os.File) error
+	cut     func(f *os.File, size int64) error
 	rename  func(root *os.Root, from, to string) error
 	remove  func(root *os.Root, name string) error
 	syncDir func(root *os.Root, name string) error
@@ -157,6 +158,7 @@ var realOps = ops{
 	mkdir:   func(root *os.Root, name string) error { return root.Mkdir(name, 0o700) },
 	write:   (*os.File).Write,
 	sync:    (*os.File).Sync,
+	cut:     (*os.File).Truncate,
 	rename:  (*os.Root).Rename,
 	remove:  (*os.Root).Remove,
 	syncDir: syncDir,
