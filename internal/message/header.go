@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"pennypost/internal/status"
 )
@@ -70,14 +71,19 @@ func (h Header) All(name string) []Field {
 // Header reads the header section. Lines end in LF or CRLF. Nothing is too odd to be read: a line inside the section that is
 // no field is kept as a Field without a name, and a message whose first line is no field has an empty header. The only
 // errors are a section over the limits, which is permanent, and a failed read.
-func (m *Message) Header() (Header, error) {
-	var h Header
-	r := bufio.NewReader(m.Reader())
+func (m *Message) Header() (h Header, err error) {
+	r := headerReaders.Get().(*bufio.Reader)
+	r.Reset(m.Reader())
+	defer headerReaders.Put(r)
+	all := make([]byte, 0, 2048)
+	h.Fields = make([]Field, 0, 16)
+	end := int64(0) // of the fields
+	defer func() { h.cut(all[:end]) }()
 	for {
-		line, err := readLine(r, MaxHeader-h.Size)
-		if err != nil {
+		if all, err = readLine(r, all[:h.Size]); err != nil {
 			return h, err
 		}
+		line := all[h.Size:]
 		text := bytes.TrimRight(line, "\r\n")
 		switch {
 		case len(line) == 0:
@@ -87,33 +93,46 @@ func (m *Message) Header() (Header, error) {
 			h.Blank = true
 			return h, nil
 		case (text[0] == ' ' || text[0] == '\t') && len(h.Fields) > 0:
-			last := &h.Fields[len(h.Fields)-1]
-			last.Raw = append(last.Raw, line...)
-		case fieldName(text) == "" && len(h.Fields) == 0:
+			// It belongs to the field before.
+		case len(h.Fields) == 0 && fieldName(text) == "":
 			return h, nil // no header at all
 		case len(h.Fields) == MaxFields:
 			return h, status.Errorf(status.Data, "read header: more than %d fields", MaxFields)
 		default:
-			h.Fields = append(h.Fields, Field{fieldName(text), line, h.Size})
+			h.Fields = append(h.Fields, Field{Name: fieldName(text), Off: h.Size})
 		}
 		h.Size += int64(len(line))
+		end = h.Size
 	}
 }
 
-// readLine returns a line with its end, or what is left at the end of the message; at most max bytes.
-func readLine(r *bufio.Reader, max int64) ([]byte, error) {
-	var line []byte
+// headerReaders keeps buffers for the next header.
+var headerReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+// cut gives each field its bytes, of all those of the fields. They share memory, but growing one does not touch the next.
+func (h *Header) cut(all []byte) {
+	end := int64(len(all))
+	for i := len(h.Fields) - 1; i >= 0; i-- {
+		f := &h.Fields[i]
+		f.Raw = all[f.Off:end:end]
+		end = f.Off
+	}
+}
+
+// readLine appends a line with its end to the header read so far, or what is left at the end of the message; at most MaxHeader
+// bytes in all.
+func readLine(r *bufio.Reader, all []byte) ([]byte, error) {
 	for {
 		part, err := r.ReadSlice('\n')
-		if int64(len(line)+len(part)) > max {
-			return nil, status.Errorf(status.Data, "read header: it is longer than %d bytes", MaxHeader)
+		if len(all)+len(part) > MaxHeader {
+			return all, status.Errorf(status.Data, "read header: it is longer than %d bytes", MaxHeader)
 		}
-		line = append(line, part...)
+		all = append(all, part...)
 		switch {
 		case err == nil, errors.Is(err, io.EOF):
-			return line, nil
+			return all, nil
 		case !errors.Is(err, bufio.ErrBufferFull):
-			return nil, status.Errorf(status.IO, "read header: %w", err)
+			return all, status.Errorf(status.IO, "read header: %w", err)
 		}
 	}
 }
