@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -173,9 +172,7 @@ func (c *chain) checkMessage(s *Signature, own *Set, newest bool) {
 func (c *chain) covered(s *Signature, own *Set) [][]byte {
 	fields := c.fields
 	if s.Covers(names[signature]) {
-		fields = maps.Clone(fields)
-		name := strings.ToLower(names[signature])
-		fields[name] = slices.DeleteFunc(slices.Clone(fields[name]), func(raw []byte) bool { return &raw[0] == &own.raw[signature][0] })
+		fields = fields.Without(own.raw[signature])
 	}
 	return fields.Select(s.Names)
 }

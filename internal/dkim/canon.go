@@ -2,6 +2,7 @@ package dkim
 
 import (
 	"bytes"
+	"encoding/binary"
 	"io"
 )
 
@@ -11,7 +12,7 @@ import (
 //
 // The state between two bytes is: the empty lines held back, whether the
 // current line has content, and, inside a line, the white space (relaxed) and
-// the CR (perhaps half of a line end) held back.
+// after it the CR (perhaps half of a line end) held back.
 type body struct {
 	w       io.Writer
 	relaxed bool
@@ -20,68 +21,204 @@ type body struct {
 	space   bool
 	cr      bool
 	any     bool // something was written to w
-	out     []byte
+	size    int  // of what waits in out
+	out     [bodyBuffer]byte
 }
 
 const bodyBuffer = 4096
 
 // These are variables so that writing them allocates nothing.
 var (
-	lineEnd        = []byte("\r\n")
+	lineEnds       = bytes.Repeat([]byte("\r\n"), bodyBuffer/2)
 	carriageReturn = []byte("\r")
-	blank          = []byte(" ")
+	oneBlank       = []byte(" ")
 )
 
-func newBody(w io.Writer, c Canon) *body {
-	return &body{w: w, relaxed: c == Relaxed, out: make([]byte, 0, bodyBuffer)}
+// reset makes b ready for another body.
+func (b *body) reset(w io.Writer, c Canon) {
+	b.w, b.relaxed = w, c == Relaxed
+	b.blank, b.size = 0, 0
+	b.content, b.space, b.cr, b.any = false, false, false, false
 }
 
 // Write takes the next part of the body, in either line-end convention.
 func (b *body) Write(p []byte) (int, error) {
-	for i := 0; i < len(p); {
-		switch c := p[i]; {
-		case c == '\n':
+	n := len(p)
+	for len(p) > 0 {
+		if p = b.blanks(p); len(p) == 0 {
+			break
+		}
+		end := bytes.IndexByte(p, '\n')
+		if end < 0 {
+			b.part(p)
+			break
+		}
+		if !b.wholeLine(p[:end]) {
+			b.part(p[:end])
 			b.endLine()
-			i++
-		case c == '\r':
-			b.returnIsContent()
-			b.cr = true
-			i++
-		case b.relaxed && (c == ' ' || c == '\t'):
-			b.returnIsContent()
-			b.space = true
-			i++
-		default:
-			n := b.run(p[i:])
-			b.returnIsContent()
-			b.emit(p[i : i+n])
-			i += n
 		}
+		p = p[end+1:]
 	}
-	return len(p), nil
+	return n, nil
 }
 
-// run is the length of the stretch at the start of p that needs no thought.
-func (b *body) run(p []byte) int {
-	for i, c := range p {
-		if c == '\n' || c == '\r' || b.relaxed && (c == ' ' || c == '\t') {
-			return i
-		}
+// blanks passes over the line ends at the start of p if a line begins there.
+func (b *body) blanks(p []byte) []byte {
+	if b.content || b.space || b.cr {
+		return p
 	}
-	return len(p)
+	i := 0
+	for ; i < len(p); i++ {
+		if p[i] == '\r' && i+1 < len(p) {
+			i++
+		}
+		if p[i] != '\n' {
+			break
+		}
+		b.blank++
+	}
+	if i > 0 && i < len(p) && p[i-1] == '\r' {
+		i--
+	}
+	return p[i:]
 }
 
-// returnIsContent is called when a byte other than LF follows a CR.
-func (b *body) returnIsContent() {
+// wholeLine takes a line, without its LF, that begins here and is short enough for the buffer, as nearly all are: what part and
+// endLine do, at once.
+func (b *body) wholeLine(p []byte) bool {
+	if b.content || b.space || b.cr || len(p)+2 > bodyBuffer {
+		return false
+	}
+	if n := len(p); n > 0 && p[n-1] == '\r' {
+		p = p[:n-1]
+	}
+	if b.relaxed {
+		p = trimBlanks(p)
+	}
+	if len(p) == 0 {
+		b.blank++
+		return true
+	}
+	b.putBlank()
+	if b.size+len(p)+2 > bodyBuffer {
+		b.flush()
+	}
+	b.any = true
+	out, n := &b.out, b.size
+	for b.relaxed {
+		if isBlank(p[0]) {
+			p = skipBlanks(p)
+			out[n] = ' '
+			n++
+		}
+		even := evenBlanks(p)
+		if even == len(p) {
+			break
+		}
+		n += copy(out[n:], p[:even])
+		p = p[even:]
+	}
+	n += copy(out[n:], p)
+	out[n], out[n+1] = '\r', '\n'
+	b.size = n + 2
+	return true
+}
+
+// trimBlanks drops the white space at the end.
+func trimBlanks(p []byte) []byte {
+	for len(p) > 0 && isBlank(p[len(p)-1]) {
+		p = p[:len(p)-1]
+	}
+	return p
+}
+
+// skipBlanks drops the white space at the start of what has something else too.
+func skipBlanks(p []byte) []byte {
+	for isBlank(p[0]) {
+		p = p[1:]
+	}
+	return p
+}
+
+// part takes a stretch of a line. Every CR in it but one at its end is content.
+func (b *body) part(p []byte) {
+	if len(p) == 0 {
+		return
+	}
 	if b.cr {
 		b.cr = false
 		b.emit(carriageReturn)
 	}
+	if p[len(p)-1] == '\r' {
+		b.cr = true
+		p = p[:len(p)-1]
+	}
+	if !b.relaxed {
+		if len(p) > 0 {
+			b.emit(p)
+		}
+		return
+	}
+	words := trimBlanks(p)
+	if len(words) > 0 {
+		b.squeeze(words)
+	}
+	b.space = b.space || len(words) < len(p)
+}
+
+// squeeze emits a stretch that ends in something else than white space, every run of white space in it as one blank.
+func (b *body) squeeze(p []byte) {
+	for {
+		if isBlank(p[0]) {
+			b.space = true
+			p = skipBlanks(p)
+		}
+		n := evenBlanks(p)
+		b.emit(p[:n])
+		if p = p[n:]; len(p) == 0 {
+			return
+		}
+	}
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// whiteSpace has the high bit of each of the next eight bytes that is a blank or a tab; some may be set above one that is.
+func whiteSpace(p []byte) (blanks, tabs uint64) {
+	const ones = 0x0101010101010101
+	x := binary.LittleEndian.Uint64(p)
+	y, z := x^' '*ones, x^'\t'*ones
+	return (y - ones) &^ y & (0x80 * ones), (z - ones) &^ z & (0x80 * ones)
+}
+
+// evenBlanks is the length of the stretch at the start of p before the first white space that is not a single blank. It looks at
+// eight bytes at a time.
+func evenBlanks(p []byte) int {
+	i := 0
+	for last := uint64(0); i+8 <= len(p); i += 8 {
+		blanks, tabs := whiteSpace(p[i:])
+		if tabs|blanks&(blanks<<8|last) != 0 {
+			break
+		}
+		last = blanks >> 56
+	}
+	if i > 0 && len(p)-i < 8 {
+		// The last eight overlap what was seen, so that no pair is missed.
+		if blanks, tabs := whiteSpace(p[len(p)-8:]); tabs|blanks&(blanks<<8) == 0 {
+			return len(p)
+		}
+	}
+	for i = max(i-1, 0); i < len(p); i++ {
+		if p[i] == '\t' || p[i] == ' ' && i+1 < len(p) && isBlank(p[i+1]) {
+			break
+		}
+	}
+	return i
 }
 
 func (b *body) endLine() {
 	if b.content {
-		b.put(lineEnd)
+		b.put(lineEnds[:2])
 	} else {
 		b.blank++
 	}
@@ -90,43 +227,53 @@ func (b *body) endLine() {
 
 // emit writes bytes of a line, after what was held back before them.
 func (b *body) emit(p []byte) {
-	for ; b.blank > 0; b.blank-- {
-		b.put(lineEnd)
-	}
+	b.putBlank()
 	if b.space {
 		b.space = false
-		b.put(blank)
+		b.put(oneBlank)
 	}
 	b.content = true
 	b.put(p)
 }
 
+// putBlank writes the empty lines that were held back.
+func (b *body) putBlank() {
+	for b.blank > 0 {
+		n := min(b.blank, int64(len(lineEnds)/2))
+		b.put(lineEnds[:2*n])
+		b.blank -= n
+	}
+}
+
 func (b *body) put(p []byte) {
 	b.any = true
-	if len(b.out)+len(p) > bodyBuffer {
+	if b.size+len(p) > bodyBuffer {
 		b.flush()
 	}
 	if len(p) > bodyBuffer {
 		_, _ = b.w.Write(p) // a hash does not fail
 		return
 	}
-	b.out = append(b.out, p...)
+	b.size += copy(b.out[b.size:], p)
 }
 
 func (b *body) flush() {
-	_, _ = b.w.Write(b.out)
-	b.out = b.out[:0]
+	_, _ = b.w.Write(b.out[:b.size])
+	b.size = 0
 }
 
 // Close ends an unfinished last line and drops the empty lines at the end.
 // An empty body is one CRLF in the simple form and nothing in the relaxed.
 func (b *body) Close() error {
-	b.returnIsContent()
+	if b.cr {
+		b.cr = false
+		b.emit(carriageReturn)
+	}
 	if b.content {
 		b.endLine()
 	}
 	if !b.any && !b.relaxed {
-		b.put(lineEnd)
+		b.put(lineEnds[:2])
 	}
 	b.flush()
 	return nil
@@ -188,20 +335,4 @@ func relaxedField(dst, raw []byte) []byte {
 		}
 	}
 	return dst
-}
-
-// limit passes the first max bytes on and counts all of them.
-type limit struct {
-	w        io.Writer
-	max, got int64 // max < 0: all
-}
-
-func (l *limit) Write(p []byte) (int, error) {
-	pass := p
-	if left := l.max - l.got; l.max >= 0 && int64(len(p)) > left {
-		pass = p[:max(left, 0)]
-	}
-	l.got += int64(len(p))
-	_, err := l.w.Write(pass)
-	return len(p), err
 }

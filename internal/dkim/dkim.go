@@ -88,15 +88,23 @@ type Result struct {
 	Names      []string
 	Time       time.Time // t=, zero when absent
 	Expires    time.Time // x=, zero when absent
+	Length     int64     // l=, negative when absent
 
 	// What the check saw, for explaining it. Both halves are always looked at.
 	Query     string // the name that was asked for the key
-	Key       string // the key record
+	Records   int    // how many TXT records are there
+	Record    int    // which of them is the key that was used, from 1
+	Key       string // that record
 	Bits      int    // size of the key
 	Testing   bool   // the key says t=y
 	WantBody  string // bh=
 	GotBody   string // the hash of the body as it is
+	Open      int64  // bytes at the end of the body that l= leaves to anyone
 	BodyOK    bool
 	HeaderOK  bool
 	Canonical []byte // the header block as it was hashed
 }
+
+// Counts says whether the signature vouches for the whole body and so for the message: whether it is one that may make DMARC
+// pass. A key in test mode does not stand against it, since many stay in that mode for ever.
+func (r *Result) Counts() bool { return r.Verdict == Pass && r.Open == 0 }

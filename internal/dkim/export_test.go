@@ -1,6 +1,7 @@
 package dkim
 
 import (
+	"crypto/sha256"
 	"strings"
 	"testing"
 
@@ -53,5 +54,30 @@ func TestPiecesMakeAnotherSignature(t *testing.T) {
 	}
 	if !strings.HasPrefix(string(block), "subject:two blanks\r\nfrom:") || strings.HasSuffix(string(block), "\r\n") {
 		t.Errorf("block %q", block)
+	}
+}
+
+// TestHashBodyInManyForms holds the hashes of beginnings, which are taken on the way, against those of bodies that end there.
+func TestHashBodyInManyForms(t *testing.T) {
+	text := strings.Repeat("a  b \t c\n\n \n", 2000)
+	var forms []BodyForm
+	for _, c := range []Canon{Simple, Relaxed} {
+		for _, l := range []int64{7, 0, -1, 4096, 4095, 7, 20001, 1 << 40} {
+			forms = append(forms, BodyForm{c, l})
+		}
+	}
+	hashes, err := HashBody(message.Bytes([]byte(text)), 0, forms...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range forms {
+		want := canonBody(f.Canon, text)
+		size := int64(len(want))
+		if f.Length >= 0 {
+			want = want[:min(f.Length, size)]
+		}
+		if got := hashes[i]; got.Sum != sha256.Sum256([]byte(want)) || got.Size != size {
+			t.Errorf("%v: got %x of %d bytes, want %d", f, got.Sum, got.Size, size)
+		}
 	}
 }

@@ -145,37 +145,55 @@ func (e *KeyError) Unwrap() error { return e.Err }
 // FetchKey asks for the key at name, see Query. Of several records there the first that is a key for the algorithm is taken
 // (RFC 6376 section 6.1.2 leaves the choice), so that an SPF record from a wildcard does no harm. The error is a *KeyError.
 func (o *VerifyOptions) FetchKey(ctx context.Context, name, algorithm string) (*Key, error) {
+	f, err := o.fetch(ctx, name, algorithm)
+	return f.key, err
+}
+
+// found is a key and where it was: in one of so many records, counted from 1.
+type found struct {
+	key        *Key
+	record, of int
+}
+
+func (o *VerifyOptions) fetch(ctx context.Context, name, algorithm string) (found, error) {
 	records, err := o.LookupTXT(ctx, name)
 	var dns *net.DNSError
+	f := found{of: len(records)}
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return nil, &KeyError{false, fmt.Errorf("no key at %s", name)}
+		return f, &KeyError{false, fmt.Errorf("no key at %s", name)}
 	case errors.As(err, &dns):
 		// Only what happened: which server was asked is nobody's business who reads the message.
-		return nil, &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
+		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
 	case err != nil:
-		return nil, &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
+		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
 	case len(records) == 0:
-		return nil, &KeyError{false, fmt.Errorf("no key at %s", name)}
+		return f, &KeyError{false, fmt.Errorf("no key at %s", name)}
 	case len(records) > maxRecords:
-		return nil, &KeyError{false, fmt.Errorf("more than %d records at %s", maxRecords, name)}
+		return f, &KeyError{false, fmt.Errorf("more than %d records at %s", maxRecords, name)}
 	}
+	return f, f.choose(o.Keys, name, records, algorithm)
+}
+
+// choose takes the first key of the kind that the algorithm wants, or else the first key.
+func (f *found) choose(cache *KeyCache, name string, records []string, algorithm string) error {
 	kind, _, _ := strings.Cut(strings.ToLower(algorithm), "-")
-	var best *Key
-	var first error
-	for _, record := range records {
-		k, err := ParseKey(record)
+	var wrong error // with the record that was most likely meant as the key
+	likely := false
+	for i, record := range records {
+		k, err := cache.parse(record)
+		meant := strings.Contains(record, "p=")
 		switch {
-		case err != nil && (first == nil || err == errRevoked):
-			first = err
-		case err == nil && (best == nil || best.kind() != kind):
-			best = k
+		case err != nil && (wrong == nil || meant && !likely || err == errRevoked):
+			wrong, likely = err, meant
+		case err == nil && (f.key == nil || f.key.kind() != kind && k.kind() == kind):
+			f.key, f.record = k, i+1
 		}
 	}
-	if best != nil {
-		return best, nil
+	if f.key == nil {
+		return &KeyError{false, fmt.Errorf("%s: %w", name, wrong)}
 	}
-	return nil, &KeyError{false, fmt.Errorf("%s: %w", name, first)}
+	return nil
 }
 
 func (k *Key) kind() string {

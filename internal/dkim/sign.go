@@ -176,7 +176,7 @@ func (o *SignOptions) names(index Index) []string {
 				continue
 			}
 			done[lower] = true
-			count := len(index[lower])
+			count := index.Count(n)
 			if over[lower] || count == 0 && lower == "from" {
 				count++
 			}

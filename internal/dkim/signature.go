@@ -17,7 +17,7 @@ type signature struct {
 	length                                  int64 // l=, -1 when absent
 	time, expires                           time.Time
 	unsigned                                []byte // the raw field with the value of b= taken out
-	b, bh                                   string
+	b, bh                                   string // of b= only the beginning
 }
 
 func (s *signature) form() BodyForm { return BodyForm{s.body, s.length} }
@@ -38,8 +38,11 @@ func parseSignature(raw []byte) (*signature, error) {
 	s.domain, _ = tags.Get("d")
 	s.selector, _ = tags.Get("s")
 	s.algorithm, _ = tags.Get("a")
-	s.b, _ = tags.Get("b")
-	s.b = dropFWS(s.b)
+	b, _ := tags.Get("b")
+	if s.b = dropFWS(b[:min(len(b), 8)]); len(s.b) < 8 {
+		s.b = dropFWS(b[:min(len(b), 200)])
+		s.b = s.b[:min(len(s.b), 8)]
+	}
 	s.bh, _ = tags.Get("bh")
 	s.bh = dropFWS(s.bh)
 	for _, name := range []string{"v", "a", "b", "bh", "d", "h", "s"} {
@@ -50,12 +53,13 @@ func parseSignature(raw []byte) (*signature, error) {
 	if v, _ := tags.Get("v"); v != "1" {
 		return s, fmt.Errorf("unknown version v=%q", clip(v))
 	}
-	for _, read := range []func(Tags) error{s.readWhat, s.readWho, s.readWhen} {
-		if err := read(tags); err != nil {
-			return s, err
-		}
+	if err := s.readWhat(tags); err != nil {
+		return s, err
 	}
-	return s, nil
+	if err := s.readWho(tags); err != nil {
+		return s, err
+	}
+	return s, s.readWhen(tags)
 }
 
 // readWhat reads what is signed and how: c, h, l, q, b, bh.
@@ -172,6 +176,9 @@ func isUnder(name, domain string) bool {
 
 // ascii turns U-labels into A-labels, as far as that goes.
 func ascii(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
+		return name
+	}
 	if a, err := idna.Lookup.ToASCII(name); err == nil {
 		return a
 	}

@@ -23,8 +23,7 @@ type Tags []tag
 // a name that comes twice makes the list invalid, and so does a control byte.
 // Bytes above 0x7F are let through, for RFC 8616.
 func ParseTags(s string) (Tags, error) {
-	var list Tags
-	seen := map[string]bool{}
+	list := make(Tags, 0, 12)
 	for at := 0; at < len(s); {
 		end := len(s)
 		if n := strings.IndexByte(s[at:], ';'); n >= 0 {
@@ -41,13 +40,12 @@ func ParseTags(s string) (Tags, error) {
 		if !ok || !isTagName(name) {
 			return nil, fmt.Errorf("bad tag %q", clip(trimFWS(spec)))
 		}
-		if i := strings.IndexFunc(value, isBadRune); i >= 0 {
+		if hasControl(value) {
 			return nil, fmt.Errorf("control byte in tag %s=", name)
 		}
-		if seen[name] {
+		if _, twice := list.Get(name); twice {
 			return nil, fmt.Errorf("tag %s= twice", name)
 		}
-		seen[name] = true
 		if len(list) == MaxTags {
 			return nil, fmt.Errorf("more than %d tags", MaxTags)
 		}
@@ -98,11 +96,14 @@ func (l Tags) Instant(name string) (time.Time, error) {
 // Bytes decodes a base64 tag, in which white space may stand anywhere.
 func (l Tags) Bytes(name string) ([]byte, error) {
 	v, _ := l.Get(name)
-	b, err := base64.StdEncoding.DecodeString(dropFWS(v))
+	var buf [1024]byte // enough for a key or a signature
+	plain := appendDropFWS(buf[:0], v)
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(plain)))
+	n, err := base64.StdEncoding.Decode(b, plain)
 	if err != nil {
 		return nil, fmt.Errorf("bad base64 in %s=", name)
 	}
-	return b, nil
+	return b[:n], nil
 }
 
 // List splits a tag at its colons; an absent tag is nil.
@@ -146,25 +147,43 @@ func isTagName(s string) bool {
 	return s != ""
 }
 
-func isBadRune(r rune) bool {
-	return r < ' ' && r != '\t' && r != '\r' && r != '\n' || r == 0x7F
+func hasControl(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < ' ' && !isFWS(c) || c == 0x7F {
+			return true
+		}
+	}
+	return false
 }
 
 func isFWS(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
-func trimFWS(s string) string { return strings.Trim(s, " \t\r\n") }
+func trimFWS(s string) string {
+	for len(s) > 0 && isFWS(s[0]) {
+		s = s[1:]
+	}
+	for len(s) > 0 && isFWS(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
 
 func dropFWS(s string) string {
-	if !strings.ContainsAny(s, " \t\r\n") {
-		return s
-	}
-	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); i++ {
-		if !isFWS(s[i]) {
-			out = append(out, s[i])
+		if isFWS(s[i]) {
+			return string(appendDropFWS(nil, s))
 		}
 	}
-	return string(out)
+	return s
+}
+
+func appendDropFWS(dst []byte, s string) []byte {
+	for i := 0; i < len(s); i++ {
+		if !isFWS(s[i]) {
+			dst = append(dst, s[i])
+		}
+	}
+	return dst
 }
 
 // clip keeps quoted input in an error short.

@@ -19,12 +19,32 @@ type VerifyOptions struct {
 	// An error that is a *net.DNSError with IsNotFound means that there are none;
 	// every other error is temporary.
 	LookupTXT func(ctx context.Context, name string) ([]string, error)
-	// Now is the time against which x= is held; zero is the present.
+	// Now is the time against which t= and x= are held; zero is the present.
 	Now time.Time
+	// Skew is how far clocks may differ, for t= and x=; zero is DefaultSkew.
+	Skew time.Duration
+	// Partial lets a signature pass whose l= leaves a part of the body unsigned, with a reason; else the verdict is policy.
+	// Result.Counts is false in any case.
+	Partial bool
 	// Timeout bounds all lookups together; zero is 20 seconds.
 	Timeout time.Duration
 	// MinBits is the smallest RSA key that is accepted; zero is the constant of that name.
 	MinBits int
+	// Keys, if there is one, spares parsing the same key again for the next message.
+	Keys *KeyCache
+}
+
+// DefaultSkew is how far clocks may differ when nothing else is said.
+const DefaultSkew = 5 * time.Minute
+
+// complete fills in what is left to its default.
+func (o *VerifyOptions) complete() {
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	o.Skew = cmp.Or(o.Skew, DefaultSkew)
+	o.Timeout = cmp.Or(o.Timeout, 20*time.Second)
+	o.MinBits = cmp.Or(o.MinBits, MinBits)
 }
 
 // check is one signature on its way to a result.
@@ -34,8 +54,6 @@ type check struct {
 	key    *Key
 	err    error // why there is no key
 	body   BodyHash
-
-	minBits int
 }
 
 // Verify checks the signatures of a message, from the top of its header down,
@@ -47,8 +65,8 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 	if err != nil {
 		return nil, err
 	}
-	var results []Result
-	var raw [][]byte
+	results := make([]Result, 0, 1)
+	raw := make([][]byte, 0, 1)
 	for _, f := range header.Fields {
 		if !strings.EqualFold(f.Name, "DKIM-Signature") {
 			continue
@@ -65,11 +83,10 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 			results[i] = Result{Verdict: Neutral, Reason: fmt.Sprintf("not checked: more than %d signatures", MaxSignatures)}
 			continue
 		}
-		c := begin(&results[i], raw[i])
-		c.minBits = cmp.Or(o.MinBits, MinBits)
-		checks = append(checks, c)
+		checks = append(checks, begin(&results[i], raw[i]))
 	}
-	fetchKeys(ctx, checks, o)
+	o.complete()
+	fetchKeys(ctx, checks, &o)
 	if err := ctx.Err(); err != nil {
 		return nil, err // nobody waits for results any more
 	}
@@ -77,12 +94,8 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 		return nil, err
 	}
 	index := IndexFields(header.Fields)
-	now := o.Now
-	if now.IsZero() {
-		now = time.Now()
-	}
 	for _, c := range checks {
-		c.finish(index, now)
+		c.finish(index, &o)
 	}
 	return results, nil
 }
@@ -92,7 +105,7 @@ func begin(r *Result, raw []byte) *check {
 	s, err := parseSignature(raw)
 	*r = Result{
 		Domain: s.domain, Identifier: s.identifier, Selector: s.selector, Algorithm: s.algorithm,
-		B: s.b[:min(len(s.b), 8)], Names: s.names, Time: s.time, Expires: s.expires, WantBody: s.bh,
+		B: s.b, Length: s.length, Names: s.names, Time: s.time, Expires: s.expires, WantBody: s.bh,
 	}
 	if s.header != "" {
 		r.Canon = string(s.header) + "/" + string(s.body)
@@ -112,19 +125,18 @@ func begin(r *Result, raw []byte) *check {
 
 func (c *check) settled() bool { return c.result.Verdict != "" }
 
-func fetchKeys(ctx context.Context, checks []*check, o VerifyOptions) {
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = 20 * time.Second
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+func fetchKeys(ctx context.Context, checks []*check, o *VerifyOptions) {
+	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	for _, c := range checks {
 		if c.settled() {
 			continue
 		}
-		c.result.Query = Query(c.sig.selector, c.sig.domain)
-		c.key, c.err = o.FetchKey(ctx, c.result.Query, c.sig.algorithm)
+		r := c.result
+		r.Query = Query(c.sig.selector, c.sig.domain)
+		f, err := o.fetch(ctx, r.Query, c.sig.algorithm)
+		c.key, c.err = f.key, err
+		r.Record, r.Records = f.record, f.of
 	}
 }
 
@@ -151,13 +163,16 @@ func hashBody(m *message.Message, from int64, checks []*check) error {
 // finish compares both hashes and comes to the verdict. Hash and signature are
 // both looked at whatever comes of the other, so that the result can tell which
 // of them it was.
-func (c *check) finish(index Index, now time.Time) {
+func (c *check) finish(index Index, o *VerifyOptions) {
 	r := c.result
 	if c.settled() {
 		return
 	}
 	r.GotBody = base64.StdEncoding.EncodeToString(c.body.Sum[:])
 	r.BodyOK = string(c.body.Sum[:]) == string(c.sig.hash)
+	if c.sig.length >= 0 {
+		r.Open = max(0, c.body.Size-c.sig.length)
+	}
 	r.Canonical = HeaderBlock(c.sig.header, index.Select(c.sig.names), c.sig.unsigned)
 	var ke *KeyError
 	if errors.As(c.err, &ke) {
@@ -172,12 +187,12 @@ func (c *check) finish(index Index, now time.Time) {
 		r.Verdict, r.Reason = PermError, err.Error()
 		return
 	}
-	if _, isRSA := c.key.Public.(*rsa.PublicKey); isRSA && (r.Bits < c.minBits || r.Bits > MaxBits) {
+	if _, isRSA := c.key.Public.(*rsa.PublicKey); isRSA && (r.Bits < o.MinBits || r.Bits > MaxBits) {
 		r.Verdict, r.Reason = Policy, fmt.Sprintf("rsa key of %d bits", r.Bits)
 		return
 	}
 	r.HeaderOK = c.key.Verify(r.Canonical, c.sig.sig)
-	r.Verdict, r.Reason = c.judge(now)
+	r.Verdict, r.Reason = c.judge(o)
 }
 
 // suits says what in its record keeps the key from being used for the signature.
@@ -192,8 +207,12 @@ func (c *check) suits() error {
 	return nil
 }
 
-func (c *check) judge(now time.Time) (Verdict, string) {
+func (c *check) judge(o *VerifyOptions) (Verdict, string) {
 	r := c.result
+	open := ""
+	if r.Open > 0 {
+		open = fmt.Sprintf("l= leaves %d bytes unsigned", r.Open)
+	}
 	bad := Fail
 	if r.Testing {
 		// RFC 6376 section 3.6.1: as if it were not signed.
@@ -208,10 +227,12 @@ func (c *check) judge(now time.Time) (Verdict, string) {
 		return bad, "the body hash does not match"
 	case !r.HeaderOK:
 		return bad, "the signature does not match"
-	case length >= 0 && length < c.body.Size:
-		return Policy, fmt.Sprintf("l= leaves %d bytes unsigned", c.body.Size-length)
-	case !r.Expires.IsZero() && now.After(r.Expires):
+	case open != "" && !o.Partial:
+		return Policy, open
+	case !r.Expires.IsZero() && o.Now.After(r.Expires.Add(o.Skew)):
 		return Policy, "expired"
+	case r.Time.After(o.Now.Add(o.Skew)):
+		return Policy, "signed in the future"
 	}
-	return Pass, ""
+	return Pass, open
 }

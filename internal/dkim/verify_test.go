@@ -102,6 +102,17 @@ func TestLength(t *testing.T) {
 		if got := one(t, all, z.options()); got != c.want {
 			t.Errorf("l=%d and %q more: got %q, want %q", c.l, c.suffix, got, c.want)
 		}
+		o := z.options()
+		o.Partial = true
+		want := strings.Replace(c.want, "policy", "pass", 1)
+		if got := one(t, all, o); got != want {
+			t.Errorf("l=%d and %q more, let through: got %q, want %q", c.l, c.suffix, got, want)
+		}
+		for _, o := range []VerifyOptions{o, z.options()} {
+			if r := verify(t, all, o)[0]; r.Counts() != (c.want == "pass") || r.Length != int64(c.l) {
+				t.Errorf("l=%d and %q more: counts %v, l= %d", c.l, c.suffix, r.Counts(), r.Length)
+			}
+		}
 	}
 }
 
@@ -148,6 +159,100 @@ func TestKeyRecords(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
+	}
+}
+
+// TestTimes holds t= and x= against a clock that may be five minutes wrong.
+func TestTimes(t *testing.T) {
+	z := testZone(t)
+	now := time.Unix(1_800_000_000, 0)
+	for _, c := range []struct {
+		tags string
+		skew time.Duration
+		want string
+	}{
+		{"t=1799999999; x=1800000001;", 0, "pass"},
+		{"t=1799990000; x=1799999800;", 0, "pass"},
+		{"t=1799990000; x=1799999699;", 0, "policy expired"},
+		{"t=1799990000; x=1799999800;", time.Second, "policy expired"},
+		{"t=1800000300;", 0, "pass"},
+		{"t=1800000301;", 0, "policy signed in the future"},
+		{"t=1800000301;", time.Hour, "pass"},
+		{"t=999999999999;", 0, "policy signed in the future"},
+		{"t=0; x=0;", 0, "permerror x= is not after t="},
+		{"x=0;", 0, "policy expired"},
+	} {
+		o := z.options()
+		o.Now, o.Skew = now, c.skew
+		if got := one(t, resign(t, letter, base+" "+c.tags), o); got != c.want {
+			t.Errorf("%s with a skew of %v: got %q, want %q", c.tags, c.skew, got, c.want)
+		}
+	}
+}
+
+// TestWhichRecord looks at which of several records at a name is taken, and whose fault is told when none can be.
+func TestWhichRecord(t *testing.T) {
+	record := testZone(t)[Query("ed", "example.org")][0]
+	other := testZone(t)[Query("rsa", "example.org")][0]
+	name := "ed._domainkey.example.org"
+	all := resign(t, letter, base)
+	for _, c := range []struct {
+		name    string
+		records []string
+		used    int
+		want    string
+	}{
+		{"one", []string{record}, 1, "pass"},
+		{"SPF first", []string{"v=spf1 -all", record}, 2, "pass"},
+		{"the other kind first", []string{other, record}, 2, "pass"},
+		{"the other kind last", []string{record, other}, 1, "pass"},
+		{"only the other kind", []string{"v=spf1 -all", other, other}, 2, "permerror the key is rsa, the signature ed25519"},
+		{"the pasted one is told", []string{"v=spf1 -all", `v=DKIM1\; k=ed25519\; p=AAAA`, "p=x"}, 0,
+			"permerror " + name + `: key record has "\;" where ";" is meant`},
+		{"the revoked one is told", []string{"p=x", "p="}, 0, "permerror " + name + ": the key is revoked"},
+	} {
+		r := verify(t, all, zone{name: c.records}.options())[0]
+		if got := strings.TrimSpace(string(r.Verdict) + " " + r.Reason); got != c.want || r.Record != c.used || r.Records != len(c.records) {
+			t.Errorf("%s: got %q with record %d of %d, want %q with %d", c.name, got, r.Record, r.Records, c.want, c.used)
+		}
+	}
+}
+
+// TestMinimumBits is about the option; rsa.VerifyPKCS1v15 has a lower bound of its own.
+func TestMinimumBits(t *testing.T) {
+	text := signed(t, letter, signer("rsa"))
+	o := testZone(t).options()
+	o.MinBits = 2049
+	if got := one(t, text, o); got != "policy rsa key of 2048 bits" {
+		t.Errorf("got %q", got)
+	}
+	o.MinBits = 512
+	if got := one(t, text, o); got != "pass" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestKeyCache sees that keys are shared between messages and that the cache does not grow without end.
+func TestKeyCache(t *testing.T) {
+	o := testZone(t).options()
+	o.Keys = new(KeyCache)
+	text := resign(t, letter, base)
+	for range 2 {
+		if got := one(t, text, o); got != "pass" || len(o.Keys.keys) != 1 {
+			t.Errorf("got %q with %d keys", got, len(o.Keys.keys))
+		}
+	}
+	record := testZone(t)[Query("ed", "example.org")][0]
+	for i := range maxCached + 5 {
+		if _, err := o.Keys.parse(fmt.Sprintf("%s; n=%d", record, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(o.Keys.keys); n > maxCached {
+		t.Errorf("%d keys", n)
+	}
+	if _, err := o.Keys.parse("junk"); err == nil || o.Keys.keys["junk"] != nil {
+		t.Error("junk is a key")
 	}
 }
 
