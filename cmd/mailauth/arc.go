@@ -12,6 +12,7 @@ import (
 	"pennypost/internal/arc"
 	"pennypost/internal/cli/dnsflags"
 	"pennypost/internal/dkim"
+	"pennypost/internal/dmarc"
 	"pennypost/internal/handoff"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
@@ -41,7 +42,7 @@ func newARC() *cobra.Command {
 	trustFlag(cmd, &o.trust, "answer \"policy\" unless the newest seal is of one of `DOMAIN,...`")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show each set on standard error")
 	f.BoolVar(&o.json, "json", false, "write the result and all sets as a JSON line")
-	o.dns = dnsflags.Flags(cmd)
+	o.dns = dnsflags.Recorded(cmd)
 	return cmd
 }
 
@@ -59,23 +60,21 @@ type arcAnswer struct {
 }
 
 func (o *arcOptions) run(cmd *cobra.Command) error {
-	dns, err := o.dns()
+	dns, err := setUp(o.dns)
 	if err != nil {
-		return status.Errorf(status.Config, "setting up DNS: %w", err)
+		return err
 	}
 	m, _, err := handoff.Receive(handoff.Input{})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	r, err := arc.Verify(cmd.Context(), m, dkim.VerifyOptions{LookupTXT: lookupTXT(dns)})
+	r, err := arc.Verify(cmd.Context(), m, dkim.VerifyOptions{LookupTXT: lookupTXT(dns), Now: dns.Now()})
 	if err != nil {
 		return fmt.Errorf("checking the message: %w", err)
 	}
 	if o.verbose {
-		for _, s := range r.Sets {
-			showSet(cmd.ErrOrStderr(), s)
-		}
+		explainARC(cmd.ErrOrStderr(), r)
 	}
 	a := o.judge(r)
 	if err := o.write(cmd.OutOrStdout(), a); err != nil {
@@ -88,7 +87,7 @@ func (o *arcOptions) run(cmd *cobra.Command) error {
 }
 
 // lookupTXT is how package dkim asks for keys.
-func lookupTXT(dns *resolver.Resolver) func(context.Context, string) ([]string, error) {
+func lookupTXT(dns dmarc.Resolver) func(context.Context, string) ([]string, error) {
 	return func(ctx context.Context, name string) ([]string, error) {
 		found, err := dns.TXT(ctx, name)
 		return found.Records, err
@@ -132,12 +131,21 @@ func (o *arcOptions) write(w io.Writer, a arcAnswer) error {
 	return err
 }
 
-// showSet writes what was seen of a set, a fact a line.
-func showSet(w io.Writer, s arc.Set) {
-	say := func(format string, a ...any) {
-		fmt.Fprintln(w, status.Escape(fmt.Sprintf("set %d: "+format, append([]any{s.Instance}, a...)...), maxLine))
+// explainARC writes what was seen of a chain, a fact a line.
+func explainARC(w io.Writer, r *arc.Report) {
+	say := teller(w)
+	if r.Reason != "" {
+		say("arc: %s: %s", r.Result, r.Reason)
+	} else {
+		say("arc: %s", r.Result)
 	}
-	say("found: %s", s.Results)
+	for _, s := range r.Sets {
+		explainSet(func(format string, a ...any) { say("arc %d: "+format, append([]any{s.Instance}, a...)...) }, s)
+	}
+}
+
+func explainSet(say func(format string, a ...any), s arc.Set) {
+	say("found: %s", strings.Join(strings.Fields(s.Results), " "))
 	say("chain before it: %s", s.CV)
 	for _, of := range []struct {
 		what string

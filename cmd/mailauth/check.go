@@ -22,6 +22,7 @@ type checkFlags struct {
 	ip, helo, from string
 	given          func(flag string) bool
 	mode           string
+	trust          []string
 	require        requirement
 	dns            func() (*resolver.Resolver, error)
 }
@@ -41,6 +42,8 @@ func (c *checkFlags) addSession(cmd *cobra.Command) {
 	f.StringVar(&c.helo, "helo", "", "which called itself `NAME` (default $HELO)")
 	f.StringVarP(&c.from, "from", "f", "", "with the envelope sender `ADDRESS` (default $SENDER)")
 	f.StringVar(&c.mode, "dmarc", "9989", "find DMARC policies by the RFC `MODE`: 9989, 7489 or both")
+	trustFlag(cmd, &c.trust,
+		"believe what `DOMAIN,...` found and sealed (ARC) before the message was changed, and do not apply DMARC then")
 	c.given = f.Changed
 	c.dns = dnsflags.Recorded(cmd)
 }
@@ -59,7 +62,7 @@ func (c *checkFlags) options() (o mailauth.Options, err error) {
 			return o, cli.Usagef("--authserv-id %q is not a name", id)
 		}
 	}
-	o.IDs = c.ids
+	o.IDs, o.Trust = c.ids, c.trust
 	if o.Mode, err = parseMode(c.mode); err != nil {
 		return o, err
 	}

@@ -76,7 +76,7 @@ func (o *dmarcOptions) run(cmd *cobra.Command, args []string) error {
 
 // suppose asks about a message that is not there.
 func (o *dmarcOptions) suppose(cmd *cobra.Command, args []string, with mailauth.Options) (*mailauth.Report, error) {
-	for _, flag := range []string{"ip", "helo", "from"} {
+	for _, flag := range []string{"ip", "helo", "from", "trust"} {
 		if o.given(flag) {
 			return nil, cli.Usagef("--%s goes with a message, not with a domain", flag)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"pennypost/internal/arc"
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
 	"pennypost/internal/mailauth"
@@ -53,8 +54,14 @@ func explain(w io.Writer, r *mailauth.Report) {
 			say("dkim %d: body %s, header %s", n, matches(s.BodyOK), matches(s.HeaderOK))
 		}
 	}
+	if r.ARC != nil && r.ARC.Result != arc.None {
+		explainARC(w, r.ARC)
+	}
 	if r.DMARC != nil {
 		explainDMARC(say, r.DMARC)
+	}
+	if o := r.Override; o != nil {
+		say("dmarc: not applied: set %d of %s, who is trusted, found a pass", o.Instance, o.Sealer)
 	}
 	for _, f := range r.Removed {
 		say("removed: %s: %s", f.Name, f.Value())
@@ -92,19 +99,24 @@ type signature struct {
 	Canonical  string       `json:"canonical_header,omitempty"`
 }
 
-// identity and policy are the reports of SPF and DMARC as JSON lines.
+// identity, chain and policy are the reports of SPF, ARC and DMARC as JSON lines.
 type (
 	identity struct {
 		Method string `json:"method"`
 		*spf.Report
 	}
+	chain struct {
+		Method string `json:"method"`
+		*arc.Report
+	}
 	policy struct {
 		Method string `json:"method"`
 		*dmarc.Report
+		Override *mailauth.Override `json:"override,omitempty"`
 	}
 )
 
-// explainJSON writes a line for each identity of SPF, each signature, DMARC, and each field removed.
+// explainJSON writes a line for each identity of SPF, each signature, the chain of ARC, DMARC, and each field removed.
 func explainJSON(w io.Writer, r *mailauth.Report) error {
 	out := json.NewEncoder(w)
 	out.SetEscapeHTML(false)
@@ -136,8 +148,13 @@ func explainJSON(w io.Writer, r *mailauth.Report) error {
 			return err
 		}
 	}
+	if r.ARC != nil && r.ARC.Result != arc.None {
+		if err := out.Encode(chain{"arc", r.ARC}); err != nil {
+			return err
+		}
+	}
 	if r.DMARC != nil {
-		if err := out.Encode(policy{"dmarc", r.DMARC}); err != nil {
+		if err := out.Encode(policy{"dmarc", r.DMARC, r.Override}); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"pennypost/internal/arc"
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
 	"pennypost/internal/message"
@@ -40,6 +41,9 @@ type Options struct {
 	Resolver spf.DNS
 	DKIM     dkim.VerifyOptions
 	Mode     dmarc.Mode // rules of DMARC; "" is RFC 9989
+	// Trust are the domains whose ARC seals are believed: what they found before the message was changed on its way can take
+	// the place of what DMARC says now, see Override.
+	Trust []string
 	// ReceivedSPF writes a Received-SPF field too (RFC 7208 section 9.1).
 	ReceivedSPF bool
 	// Whole lets DMARC look at what the verdict does not need, for those who explain it.
@@ -49,12 +53,14 @@ type Options struct {
 
 // Report is what was found. What was not asked is nil.
 type Report struct {
-	SPF     *spf.Report // of MAIL FROM, or of the HELO name when the sender is null
-	HELO    *spf.Report // of the HELO name; nil when the sender is null
-	DKIM    []dkim.Result
-	DMARC   *dmarc.Report
-	Field   AuthRes
-	Removed []message.Field // the forged fields
+	SPF      *spf.Report // of MAIL FROM, or of the HELO name when the sender is null
+	HELO     *spf.Report // of the HELO name; nil when the sender is null
+	DKIM     []dkim.Result
+	ARC      *arc.Report
+	DMARC    *dmarc.Report
+	Override *Override // why DMARC.Disposition is none though the owner wants something else; nil in all other cases
+	Field    AuthRes
+	Removed  []message.Field // the forged fields
 }
 
 // Verify checks a message and returns it with our fields on top and without the
@@ -113,12 +119,16 @@ func Check(ctx context.Context, m *message.Message, o Options) (*Report, error) 
 		}
 	}
 	r.DKIM, err = dkim.Verify(ctx, m, o.DKIM)
+	if err == nil {
+		r.ARC, err = arc.Verify(ctx, m, o.DKIM)
+	}
 	wg.Wait()
 	if err != nil {
 		return nil, err
 	}
 	if o.Resolver != nil && !o.Session.Trusted {
 		r.DMARC = dmarc.Evaluate(ctx, header.Fields, r.auths(), dmarc.Options{Resolver: o.Resolver, Mode: o.Mode, Whole: o.Whole})
+		r.override(o.Trust)
 	}
 	return r, ctx.Err()
 }

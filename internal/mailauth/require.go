@@ -28,10 +28,10 @@ type condition func(*Report) Truth
 // Requirement is an expression over the results of a report: tests joined by "and", "or", "not" and parentheses, of which "not"
 // binds most and "or" least. A test is
 //
-//	METHOD=RESULT             spf, helo, dkim, dmarc; for dkim one signature is enough
+//	METHOD=RESULT             spf, helo, dkim, arc, dmarc; for dkim one signature is enough
 //	METHOD.PROPERTY=VALUE     see properties
 //
-// or the same with "!=", which is "not" before "=". A property of spf, helo and dkim is that of a check that passes: a
+// or the same with "!=", which is "not" before "=". A property of spf, helo, dkim and arc is that of a check that passes: a
 // signature that does not match says nothing about its domain. VALUE may be quoted. Neither words nor values have a case.
 type Requirement struct {
 	text    string
@@ -53,6 +53,7 @@ var methodResults = map[string][]string{
 	"spf":   {"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"},
 	"helo":  {"none", "neutral", "pass", "fail", "softfail", "temperror", "permerror"},
 	"dkim":  {"none", "pass", "fail", "policy", "neutral", "temperror", "permerror"},
+	"arc":   {"none", "pass", "fail", "temperror"},
 	"dmarc": {"none", "pass", "fail", "temperror", "permerror"},
 }
 
@@ -68,6 +69,7 @@ var properties = map[string][]string{
 	"spf":   {"domain"},
 	"helo":  {"domain"},
 	"dkim":  {"domain", "selector", "identifier", "algorithm"},
+	"arc":   {"sealer"},
 	"dmarc": {"from", "policy", "disposition"},
 }
 
@@ -83,6 +85,8 @@ func (r *Report) facts(method string) []fact {
 		d := r.DMARC
 		out = append(out, fact{string(d.Result),
 			map[string]string{"from": d.From, "policy": string(d.Policy), "disposition": string(d.Disposition)}, true})
+	case method == "arc" && r.ARC != nil:
+		out = append(out, r.arcFact())
 	case method == "dkim":
 		for _, s := range r.DKIM {
 			out = append(out, fact{string(s.Verdict), map[string]string{
@@ -219,7 +223,7 @@ func (p *requirementParser) test() (condition, error) {
 	subject := strings.ToLower(p.token)
 	method, property, _ := strings.Cut(subject, ".")
 	if methodResults[method] == nil {
-		return nil, fmt.Errorf("%q is not spf, helo, dkim or dmarc", p.token)
+		return nil, fmt.Errorf("%q is not spf, helo, dkim, arc or dmarc", p.token)
 	}
 	if subject != method && !slices.Contains(properties[method], property) {
 		return nil, fmt.Errorf("%s has no %q: it has %s", method, property, strings.Join(properties[method], ", "))

@@ -81,8 +81,8 @@ func TestRequirement(t *testing.T) {
 
 func TestRequirementErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		"":                                    `"" is not spf, helo, dkim or dmarc`,
-		"dkmi=pass":                           `"dkmi" is not spf, helo, dkim or dmarc`,
+		"":                                    `"" is not spf, helo, dkim, arc or dmarc`,
+		"dkmi=pass":                           `"dkmi" is not spf, helo, dkim, arc or dmarc`,
 		"dkim=passed":                         `dkim is never "passed": it is none, pass, fail, policy, neutral, temperror, permerror`,
 		"dmarc=softfail":                      `dmarc is never "softfail": it is none, pass, fail, temperror, permerror`,
 		"dkim.d=x":                            `dkim has no "d": it has domain, selector, identifier, algorithm`,
@@ -96,9 +96,9 @@ func TestRequirementErrors(t *testing.T) {
 		"dkim=pass spf=pass":                  `unexpected "spf"`,
 		"dkim=pass)":                          `unexpected ")"`,
 		"(dkim=pass":                          "no closing parenthesis",
-		"dkim=pass and":                       `"" is not spf, helo, dkim or dmarc`,
-		"and dkim=pass":                       `"and" is not spf, helo, dkim or dmarc`,
-		"! dkim=pass":                         `"!" is not spf, helo, dkim or dmarc`,
+		"dkim=pass and":                       `"" is not spf, helo, dkim, arc or dmarc`,
+		"and dkim=pass":                       `"and" is not spf, helo, dkim, arc or dmarc`,
+		"! dkim=pass":                         `"!" is not spf, helo, dkim, arc or dmarc`,
 		strings.Repeat("(", 60):               "more than 50 levels",
 		strings.Repeat("not ", 60):            "more than 50 levels",
 		strings.Repeat(" ", maxRequirement+1): "longer than 4096 bytes",

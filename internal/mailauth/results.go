@@ -1,6 +1,7 @@
 package mailauth
 
 import (
+	"pennypost/internal/arc"
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
 	"pennypost/internal/spf"
@@ -21,8 +22,15 @@ func (r *Report) results(s Session) []MethodResult {
 		out = append(out, spfResult(r.HELO, Property{"smtp", "helo", s.Helo}))
 	}
 	out = append(out, dkimResults(r.DKIM)...)
+	if r.ARC != nil && r.ARC.Result != arc.None {
+		out = append(out, arcResult(r.ARC, s.IP))
+	}
 	if r.DMARC != nil {
-		out = append(out, dmarcResult(r.DMARC))
+		m := dmarcResult(r.DMARC)
+		if r.Override != nil {
+			m.Reason += "; " + r.Override.note()
+		}
+		out = append(out, m)
 	}
 	return out
 }

@@ -10,8 +10,8 @@ import (
 	"pennypost/internal/cli"
 )
 
-// NowFlag adds --now and returns what reads the time of it: the flag, else SOURCE_DATE_EPOCH, else the clock. With one of the
-// first two the same message and key give the same signature.
+// NowFlag adds --now and returns what reads it: the time of the flag, else of SOURCE_DATE_EPOCH, else the zero time, which is
+// for the present. With one of the first two the same message and key give the same signature.
 func NowFlag(cmd *cobra.Command) func() (time.Time, error) {
 	var now string
 	cmd.Flags().StringVar(&now, "now", "",
@@ -19,7 +19,7 @@ func NowFlag(cmd *cobra.Command) func() (time.Time, error) {
 	return func() (time.Time, error) {
 		text := cli.EnvOr(now, "SOURCE_DATE_EPOCH")
 		if text == "" {
-			return time.Now(), nil
+			return time.Time{}, nil
 		}
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 && n < 1<<40 {
 			return time.Unix(n, 0), nil
