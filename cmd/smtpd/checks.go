@@ -11,9 +11,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
-	"pennypost/internal/dkim"
 	"pennypost/internal/envelope"
-	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 	"pennypost/internal/policy"
 	"pennypost/internal/policy/milter"
@@ -30,7 +28,8 @@ type checkFlags struct {
 	ask          string
 	dnsbl, dnswl []string
 	fcrdns, helo string
-	sender, auth bool
+	sender       bool
+	auth         authFlags
 	greylist     time.Duration
 	milters      []string
 	milterFail   string
@@ -45,7 +44,7 @@ func (c *checkFlags) add(cmd *cobra.Command) {
 	f.StringVar(&c.fcrdns, "fcrdns", "", "look for the client's verified host name, `MODE` log or require")
 	f.StringVar(&c.helo, "check-helo", "", "refuse names in HELO that cannot be the client's, `MODE` syntax or resolve")
 	f.BoolVar(&c.sender, "check-sender", false, "refuse senders whose domain takes no mail")
-	f.BoolVar(&c.auth, "auth-check", false, "check signatures and put Authentication-Results on top")
+	c.auth.add(cmd)
 	f.DurationVar(&c.greylist, "greylist", 0, "make unknown clients come again after `TIME`")
 	f.StringArrayVar(&c.milters, "milter", nil, "ask the mail filter at `ADDRESS`; may be given several times")
 	f.StringVar(&c.milterFail, "milter-fail", "tempfail", "when a mail filter fails `VERDICT`: tempfail or accept")
@@ -61,7 +60,7 @@ type checks struct {
 	look    bool // there is something to ask about clients
 	helo    string
 	sender  bool
-	auth    bool
+	auth    authFlags
 	grey    *policy.Greylist   // nil: none
 	filters *milter.Filters    // nil: none
 	dns     *resolver.Resolver // nil when no check needs it
@@ -77,6 +76,9 @@ func newChecks(c checkFlags, h *handler, log *slog.Logger) (*checks, error) {
 	if c.helo != "" && c.helo != "syntax" && c.helo != "resolve" {
 		return nil, cli.Usagef("--check-helo is syntax or resolve, not %q", c.helo)
 	}
+	if err := k.auth.check(); err != nil {
+		return nil, err
+	}
 	if c.greylist < 0 || c.greylist > 24*time.Hour {
 		return nil, cli.Usagef("--greylist is at most 24h")
 	}
@@ -89,7 +91,7 @@ func newChecks(c checkFlags, h *handler, log *slog.Logger) (*checks, error) {
 		return nil, err
 	}
 	k.look = k.clients.Name || len(k.clients.Block)+len(k.clients.Allow) > 0
-	if k.look || k.helo == "resolve" || k.sender || k.auth {
+	if k.look || k.helo == "resolve" || k.sender || k.auth.on {
 		if k.dns, err = c.dns(); err != nil {
 			return nil, status.Errorf(status.Config, "set up DNS: %w", err)
 		}
@@ -232,10 +234,9 @@ func (k *checks) Examine(ctx context.Context, f *smtp.Facts, m *message.Message)
 	if err != nil {
 		return nil, err
 	}
-	if k.auth {
-		m, _, err = mailauth.Verify(ctx, m, mailauth.Options{IDs: []string{k.name}, DKIM: dkim.VerifyOptions{LookupTXT: k.txt}})
-		if err != nil {
-			return nil, status.Errorf(status.TempFail, "check the message: %w", err)
+	if k.auth.on {
+		if m, err = k.authenticate(ctx, f, m); err != nil {
+			return nil, err
 		}
 	}
 	if t := knownOf(f).filter; t != nil {
@@ -247,9 +248,4 @@ func (k *checks) Examine(ctx context.Context, f *smtp.Facts, m *message.Message)
 		return nil, err
 	}
 	return m, nil
-}
-
-func (k *checks) txt(ctx context.Context, name string) ([]string, error) {
-	found, err := k.dns.TXT(ctx, name)
-	return found.Records, err
 }

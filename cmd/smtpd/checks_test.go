@@ -140,7 +140,7 @@ func TestAuthCheck(t *testing.T) {
 	bin, office := newOffice(t)
 	mailtest.Dialog(t, checked(t, bin, office, "192.0.2.1", "--auth-check"), send("bob@example.org"))
 	m := only(t, office, "bob")
-	if !strings.Contains(m, "\nAuthentication-Results: mx.example.org;\n\tdkim=none\nReceived: from ") || strings.Contains(m, "bank.example") {
+	if !strings.Contains(m, "\nAuthentication-Results: mx.example.org;\n\tspf=none ") || !strings.Contains(m, "\n\tpolicy.dmarc=reject\nReceived: ") || strings.Contains(m, "bank.example") {
 		t.Errorf("got\n%s", m)
 	}
 }

@@ -41,7 +41,12 @@ var listeningLine = regexp.MustCompile(`msg=listening addr=(\S+)`)
 // listening starts smtpd on a free port of loopback and returns the port. At the end it must stop by SIGTERM with status 0.
 func listening(t *testing.T, bin, office string, args ...string) (port string) {
 	t.Helper()
-	cmd := exec.Command(bin, append([]string{"--office", office, "--name", "mx.example.org", "--listen", "127.0.0.1:0"}, args...)...)
+	return started(t, exec.Command(bin, append([]string{"--office", office, "--name", "mx.example.org", "--listen", "127.0.0.1:0"}, args...)...))
+}
+
+// started does the same with a command that becomes smtpd.
+func started(t *testing.T, cmd *exec.Cmd) (port string) {
+	t.Helper()
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

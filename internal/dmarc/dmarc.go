@@ -13,19 +13,24 @@
 // no valid value (section 4.8); a record with an invalid p, sp or np and no address in rua is
 // "permerror", one without p and rua is "none" (4.10.1); blanks before v= make a record no DMARC record.
 //
-// The bounds: eight questions a walk, MaxAuths results.
+// The bounds: eight questions a walk, MaxAuths results, MaxTime.
 package dmarc
 
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"pennypost/internal/message"
 	"pennypost/internal/resolver"
 )
 
-// MaxAuths is how many results of SPF and DKIM are looked at; those that pass come first.
-const MaxAuths = 20
+const (
+	// MaxAuths is how many results of SPF and DKIM are looked at; those that pass come first.
+	MaxAuths = 20
+	// MaxTime is how long all questions of an evaluation may take; what has no answer then is TempError.
+	MaxTime = 20 * time.Second
+)
 
 // Mode says by which rules policies and organisational domains are found.
 type Mode string
@@ -110,6 +115,8 @@ func EvaluateDomain(ctx context.Context, domain string, auths []Auth, o Options)
 	if err != nil {
 		return &Report{Mode: o.mode(), Result: PermError, Reason: fmt.Sprintf("not a domain: %q", clip(domain)), Disposition: Reject}
 	}
+	ctx, cancel := context.WithTimeout(ctx, MaxTime)
+	defer cancel()
 	auths = bounded(auths)
 	dns := &finder{dns: o.Resolver, known: map[string]Query{}}
 	switch o.mode() {

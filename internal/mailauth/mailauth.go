@@ -9,7 +9,10 @@ package mailauth
 
 import (
 	"context"
+	"log/slog"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -147,6 +150,39 @@ func (o *Options) complete() {
 	if o.DKIM.Now.IsZero() {
 		o.DKIM.Now = o.Now
 	}
+}
+
+// Attrs are the results for a line of a log: spf, helo, dkim (the different results of all signatures), dmarc, author and
+// disposition, as far as there are any.
+func (r *Report) Attrs() []slog.Attr {
+	var out []slog.Attr
+	add := func(key, value string) {
+		if value != "" {
+			out = append(out, slog.String(key, value))
+		}
+	}
+	if r.SPF != nil {
+		add("spf", string(r.SPF.Result))
+	}
+	if r.HELO != nil {
+		add("helo", string(r.HELO.Result))
+	}
+	var verdicts []string
+	for _, s := range r.DKIM {
+		if v := string(s.Verdict); !slices.Contains(verdicts, v) {
+			verdicts = append(verdicts, v)
+		}
+	}
+	if len(verdicts) == 0 {
+		verdicts = []string{string(dkim.None)}
+	}
+	add("dkim", strings.Join(verdicts, ","))
+	if r.DMARC != nil {
+		add("dmarc", string(r.DMARC.Result))
+		add("author", r.DMARC.From)
+		add("disposition", string(r.DMARC.Disposition))
+	}
+	return out
 }
 
 // auths is what DMARC needs to know of the others.

@@ -48,6 +48,7 @@ type Facts struct {
 
 	TLS    *tls.ConnectionState // of the TLS that this program does; nil without
 	Policy any                  // what the handler keeps of the session; the engine does not look at it
+	Attrs  []slog.Attr          // what the handler adds to the line about the message in the log; forgotten with the transaction
 }
 
 // Mail is a MAIL command (RFC 5321 section 4.1.1.2) with its parameters.

@@ -360,7 +360,7 @@ func (s *session) reset() {
 		s.chunks.discard()
 		s.chunks = nil
 	}
-	s.facts.ID = ""
+	s.facts.ID, s.facts.Attrs = "", nil
 	s.facts.Envelope = &envelope.Envelope{Conn: s.facts.Envelope.Conn}
 	s.refused, s.names = 0, 0
 	s.state = min(s.state, greeted)
@@ -437,9 +437,13 @@ func (s *session) logFate(err error, size int64) {
 		rcpt[i] = a.String()
 	}
 	s.srv.Counts.message(err, size)
-	s.srv.Log.Info("message", "sid", s.facts.Session, "id", s.facts.ID, "peer", peerName(env.Conn), "tls", env.Conn.TLS,
+	attrs := []any{"sid", s.facts.Session, "id", s.facts.ID, "peer", peerName(env.Conn), "tls", env.Conn.TLS,
 		"auth", env.Conn.AuthUser, "from", env.Sender.String(), "rcpt", status.Escape(strings.Join(rcpt, ","), 1000),
-		"size", size, "status", said, "handler", s.handled.Round(time.Microsecond), "took", time.Since(s.began).Round(time.Microsecond))
+		"size", size, "status", said, "handler", s.handled.Round(time.Microsecond), "took", time.Since(s.began).Round(time.Microsecond)}
+	for _, a := range s.facts.Attrs {
+		attrs = append(attrs, a)
+	}
+	s.srv.Log.Info("message", attrs...)
 	s.handled = 0
 }
 
