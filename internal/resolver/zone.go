@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/miekg/dns"
@@ -236,6 +237,18 @@ func (z *Zone) find(name string) (node, bool) {
 		}
 	}
 	return nil, false
+}
+
+// Names are the names in the zone that have records, sorted.
+func (z *Zone) Names() []string {
+	var names []string
+	for name, n := range z.nodes {
+		if len(n) > 0 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // fault is the directive that applies to a question, "" if none does.

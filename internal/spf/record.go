@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -233,4 +234,15 @@ func (t *Term) readNetwork(arg string) error {
 	}
 	t.Prefix = netip.PrefixFrom(ip, bits).Masked()
 	return nil
+}
+
+// UsesNames tells whether the term asks for the names of the client by %{p}, which is a look-up of its own.
+func (t *Term) UsesNames() bool {
+	return slices.ContainsFunc(t.spec, func(p piece) bool { return p.letter == 'p' })
+}
+
+// CheckExplanation says what is wrong with a text that exp= leads to (RFC 7208 section 6.2).
+func CheckExplanation(text string) error {
+	_, err := parseMacros(text, inText)
+	return err
 }
