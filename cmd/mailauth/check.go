@@ -35,12 +35,18 @@ func (c *checkFlags) add(cmd *cobra.Command) {
 	c.require.add(cmd)
 }
 
-// addSession adds the flags that say how the message came, and by which rules it is judged.
+// addSession adds the flags that say how the message came, and those of addRules.
 func (c *checkFlags) addSession(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.ip, "ip", "", "the message came from the host at `ADDRESS` (default $TCPREMOTEIP)")
 	f.StringVar(&c.helo, "helo", "", "which called itself `NAME` (default $HELO)")
 	f.StringVarP(&c.from, "from", "f", "", "with the envelope sender `ADDRESS` (default $SENDER)")
+	c.addRules(cmd)
+}
+
+// addRules adds the flags that say by which rules messages are judged.
+func (c *checkFlags) addRules(cmd *cobra.Command) {
+	f := cmd.Flags()
 	f.StringVar(&c.mode, "dmarc", "9989", "find DMARC policies by the RFC `MODE`: 9989, 7489 or both")
 	trustFlag(cmd, &c.trust,
 		"believe what `DOMAIN,...` found and sealed (ARC) before the message was changed, and do not apply DMARC then")
