@@ -39,6 +39,10 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	if err := o.away.apply(&d.opt); err != nil {
 		return nil, err
 	}
+	if err := o.full.Apply(&d.opt); err != nil {
+		return nil, err
+	}
+	d.opt.Stdout = cmd.OutOrStdout()
 	if o.home != "" {
 		d.find = func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(o.home, a) }
 		return d, nil

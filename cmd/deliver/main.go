@@ -10,6 +10,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/office"
+	"pennypost/internal/cli/quota"
 	"pennypost/internal/delivery"
 	"pennypost/internal/envelope"
 	"pennypost/internal/handoff"
@@ -35,6 +36,7 @@ type options struct {
 	json    bool
 	exit    string
 	away    vacation
+	full    quota.Flags
 }
 
 func newCommand() *cobra.Command {
@@ -58,6 +60,7 @@ func newCommand() *cobra.Command {
 	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	o.rules.flags(cmd)
 	o.away.flags(f)
+	o.full.Add(f)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the path of each copy on stderr")
 	f.BoolVar(&o.print, "print", false, "print the path of each copy on stdout")

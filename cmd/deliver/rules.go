@@ -43,7 +43,8 @@ func (r *rules) flags(cmd *cobra.Command) {
 	f.Var(ruleFlag{"LETTERS", r.addFlags}, "flags", "set the Maildir flags `LETTERS`, out of DFPRST")
 	f.Var(ruleFlag{"NAME", r.addKeyword}, "keyword", "set the keyword `NAME` (repeatable)")
 	f.Var(ruleFlag{"TARGET", r.addTarget}, "to",
-		"deliver to `TARGET`, maildir:PATH, mbox:PATH or an address, instead of the mailbox (repeatable)")
+		"deliver to `TARGET` instead of the mailbox: maildir:PATH, mbox:PATH, mh:PATH, lmtp://HOST, lmtp+unix:///PATH,\n"+
+			"'|COMMAND', - for stdout, or an address (repeatable)")
 	f.VarPF(ruleFlag{"bool", r.setDrop}, "drop", "", "throw the message away").NoOptDefVal = "true"
 }
 

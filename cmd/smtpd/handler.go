@@ -20,12 +20,12 @@ const commandDeadline = 9 * time.Minute
 
 // handler asks the office and the policy, and hands messages on.
 type handler struct {
-	office  *postoffice.Office
-	name    string
-	command []string                                                          // none: deliver into the office in this process
-	forward func(context.Context, *message.Message, *envelope.Envelope) error // what .qmail files of the office send on
-	maxHops int
-	relay   policy.Networks // clients that may send to other hosts
+	office   *postoffice.Office
+	name     string
+	command  []string         // none: deliver into the office in this process
+	delivery delivery.Options // of what goes into the office without a program
+	maxHops  int
+	relay    policy.Networks // clients that may send to other hosts
 
 	relayLocal bool // so may who has no address
 }
@@ -89,7 +89,7 @@ func (h *handler) Examine(_ context.Context, f *smtp.Facts, m *message.Message) 
 // Data hands the message on.
 func (h *handler) Data(ctx context.Context, f *smtp.Facts, m *message.Message) error {
 	if len(h.command) == 0 {
-		return delivery.Deliver(ctx, h.office.Lookup, m, f.Envelope, delivery.Options{Forward: h.forward})
+		return delivery.Deliver(ctx, h.office.Lookup, m, f.Envelope, h.delivery)
 	}
 	return handoff.Command{Args: h.command, Deadline: commandDeadline}.Run(ctx, m, f.Envelope)
 }

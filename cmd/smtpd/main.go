@@ -16,6 +16,7 @@ import (
 	"pennypost/internal/cli/listen"
 	"pennypost/internal/cli/office"
 	"pennypost/internal/cli/passwd"
+	"pennypost/internal/cli/quota"
 	"pennypost/internal/postoffice"
 	"pennypost/internal/serve"
 	"pennypost/internal/smtp"
@@ -49,6 +50,7 @@ type options struct {
 	verbose     bool
 	checks      checkFlags
 	trust       trust
+	full        quota.Flags
 	offer       []string
 	record      string
 	metrics     string
@@ -106,6 +108,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.script, "script", "", "follow the script in `FILE` on each connection, in the place of receiving mail")
 	o.checks.add(cmd)
 	o.trust.add(cmd)
+	o.full.Add(f)
 	cmd.AddCommand(passwd.Command(o.office))
 	return cmd
 }
@@ -199,6 +202,9 @@ func newEngine(cmd *cobra.Command, o options, off *postoffice.Office) (*smtp.Eng
 		return nil, err
 	}
 	h := &handler{office: off, name: o.name, command: o.command, maxHops: o.maxHops, relay: o.trust.relay, relayLocal: o.trust.relayLocal}
+	if err := o.full.Apply(&h.delivery); err != nil {
+		return nil, err
+	}
 	checks, err := newChecks(o.checks, h, cli.Logger(cmd))
 	if err != nil {
 		return nil, err

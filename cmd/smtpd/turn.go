@@ -44,14 +44,14 @@ func findSender() (string, error) {
 	return path, nil
 }
 
-// useQueue takes --queue, which is also where .qmail files forward to; without it that is the queue of the office. Users who have logged in may run it, and so may peers that may send to other hosts. A submission
-// server without a command puts its mail there.
+// useQueue takes --queue, which is also where .qmail files forward to; without it that is the queue of the office. Users who have
+// logged in may run it, and so may peers that may send to other hosts. A submission server without a command puts its mail there.
 func (o *options) useQueue(h *handler, e *smtp.Engine) error {
 	forward := o.queue
 	if forward == "" {
 		forward = filepath.Join(h.office.Root().Name(), "queue")
 	}
-	h.forward = queue.Into(forward, queue.Options{Log: e.Log})
+	h.delivery.Forward = queue.Into(forward, queue.Options{Log: e.Log})
 	if o.queue == "" {
 		return nil
 	}

@@ -23,12 +23,22 @@ const stop = 99
 // errSaid is wrapped by the refusal of a command, whose words go to the sender as they are.
 var errSaid = errors.New("said by a command")
 
-// command runs a line with sh(1) in the mailbox's home, as its owner, with the message as it came on standard input. By
+// runAs is as whom a command of the plan is run. One that was named by hand is run as who we are, and never as root.
+func (p *Plan) runAs() (*handoff.Owner, error) {
+	if p.box != nil {
+		return ownerOf(p.box.Home())
+	}
+	here, err := os.OpenRoot(".")
+	if err != nil {
+		return nil, status.Errorf(status.Config, "open the current directory: %w", err)
+	}
+	defer here.Close()
+	return ownerOf(here)
+}
+
+// command runs a line with sh(1) in the mailbox's home, or the current directory where there is none, as its owner, with the message as it came on standard input. By
 // mailpipe(7) 65, 67, 68, 77 and 100 refuse the message for ever, and everything else but 0 and 99 makes it wait.
 func (j *job) command(p *Plan, i Instruction) error {
-	if p.box == nil {
-		return status.Errorf(status.Config, "a command needs a mailbox to run in")
-	}
 	env, err := p.environ(j.sender, string(mbox.FromLine(j.sender.String(), time.Now())))
 	if err != nil {
 		return err
@@ -36,7 +46,7 @@ func (j *job) command(p *Plan, i Instruction) error {
 	c := handoff.Command{
 		Args: []string{"/bin/sh", "-c", i.Arg}, Environ: append(shellEnviron(), env...), Dir: p.Home, Deadline: commandDeadline,
 	}
-	if c.Owner, err = ownerOf(p.box.Home()); err != nil {
+	if c.Owner, err = p.runAs(); err != nil {
 		return err
 	}
 	err = c.Run(j.ctx, j.m, j.envelope.to(p))

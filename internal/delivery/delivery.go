@@ -36,6 +36,11 @@ type Options struct {
 	Vacation *Vacation
 	// Forward hands a message to the queue and returns when it is on disk there. Without it, mail that is to be forwarded waits.
 	Forward func(ctx context.Context, m *message.Message, e *envelope.Envelope) error
+	// Quota bounds each mailbox, its folders included; zero: as its maildirsize says. A full one is temporary trouble, 452 4.2.2,
+	// or refuses the message, 552 5.2.2, with RefuseFull.
+	Quota      maildir.Quota
+	RefuseFull bool
+	Stdout     io.Writer // for the target -; nil = there is none
 }
 
 // A Finder tells the mailbox of an address: [postoffice.Office.Lookup], or one that knows a single home. The caller closes the
@@ -100,6 +105,9 @@ type job struct {
 	plans    []*Plan
 	done     map[string]bool // mailboxes and files that have a copy
 	mboxes   []mboxStep
+	outward  []outward
+	numbered []*numbered
+	counted  []counted
 	forwards []forward
 	dirs     []*maildir.Dir
 	staged   []*maildir.Staged
@@ -140,20 +148,19 @@ func (j *job) checkLoop(to envelope.Address) error {
 	return nil
 }
 
-// stage writes one copy into dir's tmp; the job closes dir.
-func (j *job) stage(dir *maildir.Dir, to envelope.Address, i Instruction) error {
-	j.dirs = append(j.dirs, dir)
+// stage writes one copy into dir's tmp.
+func (j *job) stage(dir *maildir.Dir, to envelope.Address, i Instruction) (*maildir.Staged, error) {
 	flags, err := letters(j.ctx, dir, i)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s, err := dir.Stage(j.copy(to), maildir.StageOptions{Flags: flags})
 	if err != nil {
-		return status.Of(err)
+		return nil, status.Of(err)
 	}
 	j.staged = append(j.staged, s)
 	j.paths = append(j.paths, filepath.Join(dir.Path(), filepath.FromSlash(s.Path())))
-	return nil
+	return s, nil
 }
 
 // copy is the message with our lines on top; without an address there is no Delivered-To. It is read by one
@@ -196,10 +203,13 @@ func (w *wholeReader) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// finish does what comes last: mboxes, which stay locked from then on, forwards, and the names of the copies.
+// finish does what comes last: what cannot be taken back, mboxes, which stay locked from then on, the numbers in MH folders,
+// forwards, and the names of the copies.
 func (j *job) finish() error {
-	if err := j.appendAll(); err != nil {
-		return err
+	for _, do := range []func() error{j.sendOut, j.appendAll, j.number} {
+		if err := do(); err != nil {
+			return err
+		}
 	}
 	if err := j.ctx.Err(); err != nil {
 		return status.Errorf(status.TempFail, "delivery was interrupted: %w", err)
@@ -220,6 +230,12 @@ func (j *job) commit() error {
 	for _, a := range j.appended {
 		a.keep()
 	}
+	for _, n := range j.numbered {
+		n.kept = true
+	}
+	for _, c := range j.counted {
+		c.main.CountMessage(c.size)
+	}
 	for _, d := range j.dirs {
 		cleanSometimes(d, time.Now())
 	}
@@ -235,6 +251,9 @@ func (j *job) commit() error {
 func (j *job) halfway(err error) error {
 	e := *status.Of(err)
 	e.Err = err
+	for _, o := range j.outward {
+		e.Text += "; it went to " + o.i.target()
+	}
 	for _, f := range j.forwards {
 		e.Text += "; it was forwarded to " + f.to.Path()
 	}
@@ -278,6 +297,9 @@ func (j *job) close(err error) error {
 	}
 	for _, a := range j.appended {
 		errs = append(errs, a.close())
+	}
+	for _, n := range j.numbered {
+		errs = append(errs, n.close())
 	}
 	for _, d := range j.dirs {
 		errs = append(errs, d.Close())

@@ -30,7 +30,7 @@ func Explain(ctx context.Context, find Finder, m *message.Message, e *envelope.E
 			all = append(all, Explained{r, nil, failed(r, err)})
 			continue
 		}
-		all = append(all, Explained{r, p, p.check(opt)})
+		all = append(all, Explained{r, p, j.check(p)})
 		p.close()
 	}
 	return all, nil
@@ -46,21 +46,24 @@ func ExplainTargets(ctx context.Context, targets []Target, m *message.Message, e
 	if err != nil {
 		return Explained{Err: err}, nil
 	}
-	return Explained{p.Recipient, p, p.check(opt)}, nil
+	return Explained{p.Recipient, p, j.check(p)}, nil
 }
 
 // check finds the mistakes that show before anything is done.
-func (p *Plan) check(opt Options) error {
+func (j *job) check(p *Plan) error {
 	for _, i := range p.Steps {
 		switch {
-		case i.Kind == Forward && opt.Forward == nil:
+		case i.Kind == Forward && j.opt.Forward == nil:
 			return p.failed(i, noQueue(i.Arg))
-		case i.Kind == Command && p.box != nil:
-			if _, err := ownerOf(p.box.Home()); err != nil {
+		case i.Kind == Command:
+			if _, err := p.runAs(); err != nil {
 				return p.failed(i, err)
 			}
-		case (i.Kind == Maildir || i.Kind == Mbox) && strings.HasPrefix(i.Arg, "/") && !p.free():
+		case (i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH) && strings.HasPrefix(i.Arg, "/") && !p.free():
 			return p.failed(i, errLeaves)
+		}
+		if err := j.fits(p, i); err != nil {
+			return p.failed(i, err)
 		}
 	}
 	return nil
@@ -87,7 +90,7 @@ func (p *Plan) List() []Step {
 		s := Step{Recipient: p.To.String(), Kind: i.Kind, Place: i.Arg, Source: p.Source, Line: i.Line, Folder: i.Folder,
 			Flags: i.Flags, Keywords: i.Keywords}
 		switch i.Kind {
-		case Maildir, Mbox:
+		case Maildir, Mbox, MH:
 			s.Place = p.place(i)
 		case Forward:
 			if a, err := envelope.Parse(i.Arg); err == nil {
@@ -114,8 +117,18 @@ func (s Step) words(p *Plan) string {
 		return text
 	case Mbox:
 		return fmt.Sprintf("a copy at the end of the mbox %q", s.Place)
+	case MH:
+		return fmt.Sprintf("a copy into the MH folder %q", s.Place)
+	case Stdout:
+		return "a copy on standard output"
+	case LMTP:
+		return fmt.Sprintf("hand it to the LMTP server %s", s.Place)
 	case Command:
-		return fmt.Sprintf("run %q in %q; what follows is left out if it exits 99, and nothing is delivered if it fails", s.Place, p.Home)
+		where := p.Home
+		if where == "" {
+			where = "."
+		}
+		return fmt.Sprintf("run %q in %q; what follows is left out if it exits 99, and nothing is delivered if it fails", s.Place, where)
 	}
 	return fmt.Sprintf("forward to <%s> through the queue, bounces to %s", s.Place, s.Sender)
 }

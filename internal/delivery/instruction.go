@@ -15,6 +15,9 @@ type Kind string
 const (
 	Maildir Kind = "maildir" // a copy into the Maildir Arg
 	Mbox    Kind = "mbox"    // a copy at the end of the file Arg
+	MH      Kind = "mh"      // a copy into the MH folder Arg
+	Stdout  Kind = "stdout"  // a copy on standard output
+	LMTP    Kind = "lmtp"    // to the server that the URL Arg names (RFC 2033)
 	Command Kind = "command" // Arg is a line for sh(1)
 	Forward Kind = "forward" // to the address Arg, through the queue
 )
@@ -30,7 +33,7 @@ type Instruction struct {
 	Line     int      // where it stands in its file, 0 when it does not
 }
 
-// String is the instruction as dot-qmail(5) writes it.
+// String is the instruction as dot-qmail(5) writes it, or as a target where that has no line for it.
 func (i Instruction) String() string {
 	switch i.Kind {
 	case Command:
@@ -39,6 +42,8 @@ func (i Instruction) String() string {
 		return "&" + i.Arg
 	case Maildir:
 		return dotted(i.Arg) + "/"
+	case MH, LMTP, Stdout:
+		return i.target()
 	}
 	return dotted(i.Arg)
 }

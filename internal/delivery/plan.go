@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -110,13 +111,16 @@ func (p *Plan) senderTo(a envelope.Address) envelope.Address {
 // environ are the variables of qmail-command(8) for the commands of p. Their values come from outside: a command must
 // quote them.
 func (p *Plan) environ(sender envelope.Address, from string) ([]string, error) {
-	user, ext := p.box.Address.Local, p.box.Ext
+	user, ext, home := os.Getenv("USER"), "", os.Getenv("HOME")
+	if p.box != nil {
+		user, ext, home = p.box.Address.Local, p.box.Ext, p.Home
+	}
 	newSender := p.NewSender.String()
 	if p.verp {
 		newSender += "-@[]"
 	}
 	env := []string{
-		"NEWSENDER=" + newSender, "USER=" + user, "HOME=" + p.Home, "LOCAL=" + p.To.Local, "HOST=" + p.To.Domain,
+		"NEWSENDER=" + newSender, "USER=" + user, "HOME=" + home, "LOCAL=" + p.To.Local, "HOST=" + p.To.Domain,
 		"EXT=" + ext, "EXT2=" + afterDash(ext, 1), "EXT3=" + afterDash(ext, 2), "EXT4=" + afterDash(ext, 3),
 		"HOST2=" + beforeDot(p.To.Domain, 1), "HOST3=" + beforeDot(p.To.Domain, 2), "HOST4=" + beforeDot(p.To.Domain, 3),
 		"DTLINE=Delivered-To: " + p.To.String() + "\n", "RPLINE=Return-Path: " + sender.Path() + "\n", "UFLINE=" + from,

@@ -55,6 +55,10 @@ func (j *job) step(p *Plan, i Instruction) error {
 		return j.toMaildir(p, i)
 	case Mbox:
 		return j.toMbox(p, i)
+	case MH:
+		return j.toMH(p, i)
+	case LMTP, Stdout:
+		return j.later(p, i)
 	case Command:
 		return j.command(p, i)
 	}
@@ -77,12 +81,24 @@ func (j *job) toMaildir(p *Plan, i Instruction) error {
 	if err != nil {
 		return err
 	}
-	if i.Folder != "" {
-		if dir, err = folder(dir, i.Folder); err != nil {
+	j.dirs = append(j.dirs, dir)
+	main := dir
+	if counts(i) {
+		if err := j.overQuota(main.CheckQuota(j.opt.Quota, j.m.Size())); err != nil {
 			return err
 		}
 	}
-	return j.stage(dir, p.To, i)
+	if i.Folder != "" {
+		if dir, err = folder(main, i.Folder); err != nil {
+			return err
+		}
+		j.dirs = append(j.dirs, dir)
+	}
+	s, err := j.stage(dir, p.To, i)
+	if err == nil && counts(i) {
+		j.counted = append(j.counted, counted{main, s.Size()})
+	}
+	return err
 }
 
 func (p *Plan) openMaildir(i Instruction) (*maildir.Dir, error) {
@@ -104,9 +120,8 @@ var errLeaves = status.Errorf(status.Config, "an absolute path leaves the post o
 // free tells whether the plan may leave its home: it is not one of an office.
 func (p *Plan) free() bool { return p.box == nil || p.box.Private }
 
-// folder opens a folder of dir, made when missing, and closes dir.
+// folder opens a folder of dir, made when missing.
 func folder(dir *maildir.Dir, name string) (*maildir.Dir, error) {
-	defer dir.Close()
 	for range 2 { // another delivery may make it at the same time
 		sub, err := dir.Folder(name)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -143,7 +158,7 @@ func letters(ctx context.Context, dir *maildir.Dir, i Instruction) (string, erro
 
 // toMbox notes an mbox for the end: from its copy on it is locked.
 func (j *job) toMbox(p *Plan, i Instruction) error {
-	at, err := p.openMboxPlace(i)
+	at, err := p.openPlace(i)
 	if err != nil {
 		return err
 	}
@@ -155,8 +170,8 @@ func (j *job) toMbox(p *Plan, i Instruction) error {
 	return nil
 }
 
-// openMboxPlace opens the directory in which the mbox is.
-func (p *Plan) openMboxPlace(i Instruction) (place, error) {
+// openPlace opens the directory in which the mbox or MH folder is.
+func (p *Plan) openPlace(i Instruction) (place, error) {
 	shown := p.place(i)
 	if !path.IsAbs(i.Arg) && p.box != nil {
 		return place{root: p.box.Home(), name: i.Arg, path: shown}, nil
@@ -169,7 +184,7 @@ func (p *Plan) openMboxPlace(i Instruction) (place, error) {
 	}
 	root, err := os.OpenRoot(filepath.Dir(shown))
 	if err != nil {
-		return place{}, status.Errorf(status.CantCreate, "open mbox: %w", err)
+		return place{}, status.Errorf(status.CantCreate, "open the directory of %q: %w", shown, err)
 	}
 	return place{root: root, name: filepath.Base(shown), path: shown, own: true}, nil
 }

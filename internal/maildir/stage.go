@@ -29,6 +29,7 @@ type Staged struct {
 	sub   string
 	size  int64
 	vsize int64
+	file  os.FileInfo // what was written, to know it again
 }
 
 // Stage copies all of r into a new file in tmp, counting its size and its size with CRLF line ends for
@@ -81,6 +82,9 @@ func (d *Dir) createTmp() (*os.File, string, error) {
 // fill writes the file and closes it in every case.
 func (s *Staged) fill(f *os.File, r io.Reader, mtime time.Time) error {
 	err := s.copy(f, r)
+	if err == nil {
+		s.file, err = f.Stat()
+	}
 	if err == nil && !mtime.IsZero() {
 		err = s.dir.root.Chtimes(s.tmp, time.Now(), mtime)
 	}
@@ -133,6 +137,9 @@ func bareLF(b []byte, cr bool) int64 {
 
 // Key is the part of the message's name that never changes.
 func (s *Staged) Key() string { return s.key }
+
+// Size is how many bytes the file has.
+func (s *Staged) Size() int64 { return s.size }
 
 // Path is where the message will be or is, below the Maildir: "new/NAME".
 func (s *Staged) Path() string { return s.dest }
@@ -199,13 +206,20 @@ func (s *Staged) place() error {
 			err = o.rename(root, s.tmp, s.dest)
 		}
 	}
-	if err != nil {
+	if err != nil && !s.arrived() {
 		return fmt.Errorf("commit %q in %q: %w", s.dest, s.dir.Path(), err)
 	}
 	if moved {
 		s.tmp = ""
 	}
 	return nil
+}
+
+// arrived tells whether our file has its final name although the call failed: a network file system repeats a call of which
+// the answer got lost, and then tells of the second.
+func (s *Staged) arrived() bool {
+	info, err := s.dir.root.Lstat(s.dest)
+	return err == nil && os.SameFile(info, s.file)
 }
 
 // unsupported tells that a call failed because the file system or the system does not have it.

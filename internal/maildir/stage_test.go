@@ -1,6 +1,7 @@
 package maildir
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -184,6 +185,23 @@ func TestCommitEachWay(t *testing.T) {
 	for _, way := range []string{"move", "link", "rename"} {
 		d, path := newDir(t)
 		d.ops = only(way)
+		e := deliver(t, d, "text", StageOptions{})
+		if got := files(t, path, "tmp", "new", "cur"); !slices.Equal(got, []string{e.path()}) {
+			t.Errorf("%s: files %q", way, got)
+		}
+	}
+}
+
+// A network file system may repeat a call whose answer got lost and tell of the second, which fails.
+func TestCommitAnswerLost(t *testing.T) {
+	for way, lost := range map[string]error{"move": fs.ErrNotExist, "link": fs.ErrExist, "rename": fs.ErrNotExist} {
+		d, path := newDir(t)
+		o := only(way)
+		real := *o
+		o.move = func(root *os.Root, old, new string) error { return cmp.Or(real.move(root, old, new), lost) }
+		o.link = func(root *os.Root, old, new string) error { return cmp.Or(real.link(root, old, new), lost) }
+		o.rename = func(root *os.Root, old, new string) error { return cmp.Or(real.rename(root, old, new), lost) }
+		d.ops = o
 		e := deliver(t, d, "text", StageOptions{})
 		if got := files(t, path, "tmp", "new", "cur"); !slices.Equal(got, []string{e.path()}) {
 			t.Errorf("%s: files %q", way, got)

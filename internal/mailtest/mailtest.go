@@ -84,7 +84,8 @@ func Build(t testing.TB, programs ...string) string {
 }
 
 // Scripts runs every dir/*.txtar as a testscript with the named programs first in PATH. Beside the usual commands there
-// are `cmpbytes A B` (files equal byte for byte), `count N GLOB` (so many files match) and the condition [have:PROGRAM].
+// are `cmpbytes A B` (files equal byte for byte), `count N GLOB` (so many files match) and the conditions [have:PROGRAM] and
+// [root].
 func Scripts(t *testing.T, dir string, programs ...string) {
 	t.Helper()
 	bin := Build(t, programs...)
@@ -97,6 +98,9 @@ func Scripts(t *testing.T, dir string, programs ...string) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Geteuid() == 0, nil
+			}
 			name, ok := strings.CutPrefix(cond, "have:")
 			if !ok {
 				return false, fmt.Errorf("unknown condition %q", cond)
