@@ -44,7 +44,7 @@ func newLint() *cobra.Command {
 		RunE: o.run,
 	}
 	f := cmd.Flags()
-	f.StringSliceVarP(&o.selectors, "selector", "s", nil, "the DKIM keys are called `NAME,...` (default those in the zone, or some common ones)")
+	f.StringSliceVarP(&o.selectors, "selector", "s", nil, "the DKIM keys are `NAME,...` (default: in the zone, or common ones)")
 	f.StringVar(&o.policy, "sts-policy", "", "take the MTA-STS policy from `FILE` instead of the web server")
 	f.BoolVar(&o.json, "json", false, "write findings as JSON lines")
 	o.dns = dnsflags.Recorded(cmd)
@@ -135,7 +135,7 @@ func (o *lintOptions) readZone(file string, l *lint.Options) ([]lint.Finding, er
 }
 
 // policySource is where the MTA-STS policy comes from: a file, the web server, or nowhere.
-func (o *lintOptions) policySource(dns *resolver.Resolver, offline bool) (func(context.Context, string) (*route.Policy, error), error) {
+func (o *lintOptions) policySource(dns *resolver.Resolver, offline bool) (lint.PolicyFunc, error) {
 	switch {
 	case o.policy != "":
 		text, err := os.ReadFile(o.policy)
@@ -157,7 +157,8 @@ func (o *lintOptions) write(w io.Writer, found []lint.Finding) error {
 		if o.json {
 			err = out.Encode(f)
 		} else {
-			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Level, orDash(f.Check), status.Escape(orDash(f.Name), maxLine), status.Escape(f.Text, maxLine))
+			name, text := status.Escape(orDash(f.Name), maxLine), status.Escape(f.Text, maxLine)
+			_, err = fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.Level, orDash(f.Check), name, text)
 		}
 		if err != nil {
 			return err

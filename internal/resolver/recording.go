@@ -144,7 +144,8 @@ func (o *outcome) print(b *bytes.Buffer, key asked) error {
 		return nil
 	}
 	m := o.reply.msg
-	fmt.Fprintf(b, ";! %s %s %s %s from %q", answerDirective, name, dns.TypeToString[key.qtype], dns.RcodeToString[m.Rcode], o.reply.server)
+	fmt.Fprintf(b, ";! %s %s %s %s from %q", answerDirective, name, dns.TypeToString[key.qtype],
+		dns.RcodeToString[m.Rcode], o.reply.server)
 	if o.reply.trusted {
 		b.WriteString(" trusted")
 	}

@@ -41,13 +41,15 @@ func askAll(r *Resolver) string {
 		fmt.Fprintf(&b, "%s: %+v", what, a)
 		if err != nil {
 			var e *Error
-			fmt.Fprintf(&b, " %v (%v, temporary %v, late %v)", err, errors.As(err, &e) && e.Kind != 0, e.Temporary(), errors.Is(err, context.DeadlineExceeded))
+			known := errors.As(err, &e) && e.Kind != 0
+			fmt.Fprintf(&b, " %v (%v, temporary %v, late %v)", err, known, e.Temporary(), errors.Is(err, context.DeadlineExceeded))
 		}
 		b.WriteByte('\n')
 	}
 	ctx := context.Background()
-	for _, name := range []string{"example.org", "mail.example.org", "www.example.org", "far.example.org", `a\ b\.c\(\"\;.example.org`,
-		`a\032b\.c("\;.example.org`, "broken.example.org", "silent.example.org", "closed.example.org", "none.example.org", "no..name", "."} {
+	for _, name := range []string{"example.org", "mail.example.org", "www.example.org", "far.example.org",
+		`a\ b\.c\(\"\;.example.org`, `a\032b\.c("\;.example.org`, "broken.example.org", "silent.example.org", "closed.example.org",
+		"none.example.org", "no..name", "."} {
 		txt, err := r.TXT(ctx, name)
 		say("TXT "+name, txt, err)
 		mx, err := r.MX(ctx, name)
@@ -91,7 +93,8 @@ func TestRecordingGivesTheSame(t *testing.T) {
 	if got := askAll(played); got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
-	for _, sure := range []string{"v=spf1 -allx\x00\xff\"\\;", "Authentic:true", "server failure", "late true", "no such domain", "not a domain name"} {
+	for _, sure := range []string{"v=spf1 -allx\x00\xff\"\\;", "Authentic:true", "server failure", "late true",
+		"no such domain", "not a domain name"} {
 		if !strings.Contains(want, sure) {
 			t.Errorf("nothing with %q in:\n%s", sure, want)
 		}
@@ -106,7 +109,9 @@ func TestRecordingOfServers(t *testing.T) {
 	good, asked := fakeServer(t, func(q *dns.Msg) [][]byte {
 		return [][]byte{changed(answerA(q), func(m *dns.Msg) { m.AuthenticatedData = true })}
 	})
-	code, _ := fakeServer(t, func(q *dns.Msg) [][]byte { return [][]byte{packed(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented))} })
+	code, _ := fakeServer(t, func(q *dns.Msg) [][]byte {
+		return [][]byte{packed(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented))}
+	})
 	silent, _ := fakeServer(t, func(*dns.Msg) [][]byte { return nil })
 	for _, addr := range []string{good, code, silent, closedPort(t)} {
 		file := filepath.Join(t.TempDir(), "recording")
@@ -206,7 +211,8 @@ func TestRecordingOfOddRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := played.TXT(context.Background(), "x.example")
-	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) || len(got.Records) == 0 || !strings.HasPrefix(got.Records[0], "\r\n\taaa") {
+	same := fmt.Sprint(got) == fmt.Sprint(want)
+	if err != nil || !same || len(got.Records) == 0 || !strings.HasPrefix(got.Records[0], "\r\n\taaa") {
 		t.Errorf("got %v, want %v, %v", got, want, err)
 	}
 }
@@ -231,7 +237,8 @@ func TestBadRecordings(t *testing.T) {
 		{"half a reason", head + ";! trouble x.example. A timeout from \"s\" because\n", "trouble ends in"},
 		{"twice", head + strings.Repeat(";! trouble x.example. A timeout from \"s\"\n", 2), "asked twice"},
 		{"no answer", head + "x.example. 1 IN A 192.0.2.1\n", "belongs to no answer"},
-		{"record of trouble", head + ";! trouble x.example. A timeout from \"s\"\nx.example. 1 IN A 192.0.2.1\n", "belongs to no answer"},
+		{"record of trouble", head + ";! trouble x.example. A timeout from \"s\"\nx.example. 1 IN A 192.0.2.1\n",
+			"belongs to no answer"},
 		{"include", head + ";! answer x.example. A NOERROR from \"s\"\n$INCLUDE /etc/passwd\n", "is not a record"},
 		{"other class", head + ";! answer x.example. A NOERROR from \"s\"\nx.example. 1 CH A 192.0.2.1\n", "not a record of class IN"},
 		{"no record", head + ";! answer x.example. A NOERROR from \"s\"\nhello\n", "line 4"},
@@ -246,8 +253,10 @@ func TestBadRecordings(t *testing.T) {
 // FuzzReplay: what is read as a recording and written again is read as the same.
 func FuzzReplay(f *testing.F) {
 	const head = recordingHead + "\n;! clock 2026-11-24T12:00:00Z\n"
-	f.Add(head + ";! answer example.org. TXT NOERROR from \"127.0.0.1:53\" trusted authentic\nexample.org.\t300\tIN\tTXT\t\"v=spf1 -all\" \"\\255\"\n")
-	f.Add(head + "; note\n\n;! answer x.example.org. A NXDOMAIN from \"s\"\n;! authority\nexample.org. 60 IN SOA ns. root. 1 2 3 4 5\n")
+	f.Add(head + ";! answer example.org. TXT NOERROR from \"127.0.0.1:53\" trusted authentic\n" +
+		"example.org.\t300\tIN\tTXT\t\"v=spf1 -all\" \"\\255\"\n")
+	f.Add(head + "; note\n\n;! answer x.example.org. A NXDOMAIN from \"s\"\n" +
+		";! authority\nexample.org. 60 IN SOA ns. root. 1 2 3 4 5\n")
 	f.Add(head + ";! trouble y\\032z.example.org. MX timeout from \"a b\" because \"context deadline exceeded\"\n")
 	f.Add(head + ";! answer x.example. TXT NOERROR from \"\"\nx.example. 1 IN TYPE16 \\# 3 02ff00\n")
 	f.Fuzz(func(t *testing.T, text string) {

@@ -83,7 +83,9 @@ func (e *evaluation) addresses(s *Step, name string, six bool) ([]netip.Addr, ho
 	if six {
 		qtype = "AAAA"
 	}
-	return ask(e, s, name, qtype, func() (resolver.Answer[netip.Addr], error) { return e.dns.Addresses(e.ctx, wire(name), !six, six) })
+	return ask(e, s, name, qtype, func() (resolver.Answer[netip.Addr], error) {
+		return e.dns.Addresses(e.ctx, wire(name), !six, six)
+	})
 }
 
 // barren tells whether a name has no address at all; h is what came of asking for one of the client's kind. That a

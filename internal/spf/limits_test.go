@@ -112,7 +112,8 @@ func FuzzEvaluate(f *testing.F) {
 		if noted != h.asked {
 			t.Errorf("%d questions were asked, %d noted", h.asked, noted)
 		}
-		if len(r.Explanation) > spf.MaxExplanation || strings.ContainsFunc(r.Explanation, func(c rune) bool { return c < ' ' || c > '~' }) {
+		bad := func(c rune) bool { return c < ' ' || c > '~' }
+		if len(r.Explanation) > spf.MaxExplanation || strings.ContainsFunc(r.Explanation, bad) {
 			t.Errorf("explanation %q", r.Explanation)
 		}
 		if r.Explanation != "" && r.Result != spf.Fail {
@@ -160,8 +161,10 @@ func (s *slow) TXT(ctx context.Context, name string) (resolver.Answer[string], e
 func TestTimeIsLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		r := spf.Evaluate(t.Context(), spf.Query{IP: netip.MustParseAddr("192.0.2.1"), Sender: "a@example.org"}, spf.Options{Resolver: &slow{}})
-		if took := time.Since(start); took != spf.MaxTime || r.Result != spf.TempError || !strings.Contains(r.Reason, "no answer in time") {
+		q := spf.Query{IP: netip.MustParseAddr("192.0.2.1"), Sender: "a@example.org"}
+		r := spf.Evaluate(t.Context(), q, spf.Options{Resolver: &slow{}})
+		took := time.Since(start)
+		if took != spf.MaxTime || r.Result != spf.TempError || !strings.Contains(r.Reason, "no answer in time") {
 			t.Errorf("got %s (%s) after %v", r.Result, r.Reason, took)
 		}
 	})
@@ -182,9 +185,12 @@ func TestLimitsCanBeSet(t *testing.T) {
 }
 
 func TestHeloScope(t *testing.T) {
-	dns := zoneResolver(t, "h.example. TXT \"v=spf1 exists:%{l}.%{o}.ok.example -all\"\npostmaster.h.example.ok.example. A 127.0.0.2\n")
+	dns := zoneResolver(t, `h.example. TXT "v=spf1 exists:%{l}.%{o}.ok.example -all"
+postmaster.h.example.ok.example. A 127.0.0.2
+`)
 	q := spf.Query{IP: netip.MustParseAddr("192.0.2.1"), Sender: "x@a.example", Helo: "h.example", Scope: spf.Helo}
-	if r := spf.Evaluate(t.Context(), q, spf.Options{Resolver: dns}); r.Result != spf.Pass || r.Scope != spf.Helo || r.Domain != "h.example" {
+	r := spf.Evaluate(t.Context(), q, spf.Options{Resolver: dns})
+	if r.Result != spf.Pass || r.Scope != spf.Helo || r.Domain != "h.example" {
 		t.Errorf("got %+v", r)
 	}
 	q.Helo = strings.Repeat("a.", 600) + "example"

@@ -1,11 +1,15 @@
 package spf_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -90,7 +94,7 @@ func TestSecondOpinionOnSuite(t *testing.T) {
 			known[name] = why
 		}
 	}
-	for _, s := range readSuite(t, "rfc7208-tests.yml") {
+	for _, s := range readSuite(t, filepath.Join(corpora(t), "spf", "rfc7208-tests.yml")) {
 		dns := suiteDNS(t, s)
 		for name, test := range s.Tests {
 			q := test.query(t)
@@ -98,6 +102,41 @@ func TestSecondOpinionOnSuite(t *testing.T) {
 			if same := ours == theirs; same == (known[name] != "") {
 				t.Errorf("%s: ours is %s, theirs %s; listed: %q", name, ours, theirs, known[name])
 			}
+		}
+	}
+}
+
+// TestOtherSuites runs the tests that come with the other implementation and are not from a standard. Of a domain of one
+// label, which many of them have, RFC 7208 section 4.3 wants none.
+func TestOtherSuites(t *testing.T) {
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "blitiri.com.ar/go/spf").Output()
+	if err != nil || len(bytes.TrimSpace(dir)) == 0 {
+		t.Skip("the sources of blitiri.com.ar/go/spf are not here")
+	}
+	for file, wrong := range map[string]map[string]string{
+		"blitirispf-tests.yml": {"resolution-with-10-lookups": "includes a domain of one label, which is an error (section 7.1)"},
+		"pyspf-tests.yml": {
+			"default-modifier":       "default= means nothing (section 6, and the suite of RFC 7208)",
+			"default-modifier-harsh": "the same",
+		},
+	} {
+		tests := 0
+		for _, s := range readSuite(t, filepath.Join(string(bytes.TrimSpace(dir)), "testdata", file)) {
+			dns := suiteDNS(t, s)
+			for name, test := range s.Tests {
+				tests++
+				r := spf.Evaluate(context.Background(), test.query(t), spf.Options{Resolver: dns})
+				_, domain, _ := strings.Cut(test.MailFrom, "@")
+				if domain != "" && !strings.Contains(domain, ".") {
+					test.Result = oneOf{"none"}
+				}
+				if right := slices.Contains(test.Result, string(r.Result)); right == (wrong[name] != "") {
+					t.Errorf("%s: %s: got %s (%s), want %s; listed: %q", file, name, r.Result, r.Reason, test.Result, wrong[name])
+				}
+			}
+		}
+		if want := map[string]int{"blitirispf-tests.yml": 83, "pyspf-tests.yml": 16}[file]; tests != want {
+			t.Errorf("%s: %d tests, want %d", file, tests, want)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestRFC4408Suite(t *testing.T) {
 
 // runSuite returns how many tests and explanations were compared.
 func runSuite(t *testing.T, file string) (tests, explanations int) {
-	for _, s := range readSuite(t, file) {
+	for _, s := range readSuite(t, filepath.Join(corpora(t), "spf", file)) {
 		dns := suiteDNS(t, s)
 		for name, test := range s.Tests {
 			tests++
@@ -97,7 +97,7 @@ func (s suiteTest) query(t *testing.T) spf.Query {
 
 func readSuite(t testing.TB, file string) (suites []suite) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(corpora(t), "spf", file))
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +148,10 @@ func suiteDNS(t testing.TB, s suite) *resolver.Resolver {
 				continue
 			}
 			for kind, value := range record {
+				if kind == "TIMEOUT" || kind == "SERVFAIL" {
+					slow = true
+					continue
+				}
 				if kind == "SPF" && hasTXT || value == "NONE" {
 					continue
 				}

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"fmt"
 	"net/url"
 	"strings"
 
@@ -11,38 +10,35 @@ import (
 
 // bimiRecord is section 4.2 of draft-brand-indicators-for-message-identification.
 func bimiRecord(text string) []Finding {
-	found := pasted("bimi", text)
-	say := func(level Level, format string, a ...any) {
-		found = append(found, Finding{Level: level, Check: "bimi", Text: fmt.Sprintf(format, a...)})
-	}
+	n := pasted("bimi", text)
 	if !isBIMI(text) {
-		say(Error, `%q is not read as a record: it has to begin with exactly "v=BIMI1"`, clip(text))
-		return found
+		n.say(Error, `%q is not read as a record: it has to begin with exactly "v=BIMI1"`, clip(text))
+		return n.found
 	}
 	tags, err := dkim.ParseTags(text)
 	if err != nil {
-		say(Error, "%v", err)
-		return found
+		n.say(Error, "%v", err)
+		return n.found
 	}
 	logo, ok := tags.Get("l")
 	switch {
 	case !ok:
-		say(Error, "it has no l=, the place of the image")
+		n.say(Error, "it has no l=, the place of the image")
 	case logo == "":
-		say(Note, "l= is empty: the domain has no image on purpose")
-		return found
+		n.say(Note, "l= is empty: the domain has no image on purpose")
+		return n.found
 	case !isHTTPS(logo):
-		say(Error, "l=%s is not an https: URL", clip(logo))
+		n.say(Error, "l=%s is not an https: URL", clip(logo))
 	case !strings.HasSuffix(strings.ToLower(logo), ".svg") && !strings.HasSuffix(strings.ToLower(logo), ".svgz"):
-		say(Warning, "l=%s does not end in .svg", clip(logo))
+		n.say(Warning, "l=%s does not end in .svg", clip(logo))
 	}
 	switch evidence, _ := tags.Get("a"); {
 	case evidence == "":
-		say(Warning, "it has no a=, the certificate without which most readers show no image")
+		n.say(Warning, "it has no a=, the certificate without which most readers show no image")
 	case !isHTTPS(evidence):
-		say(Error, "a=%s is not an https: URL", clip(evidence))
+		n.say(Error, "a=%s is not an https: URL", clip(evidence))
 	}
-	return found
+	return n.found
 }
 
 func isBIMI(text string) bool {
@@ -70,7 +66,8 @@ func (l *linter) bimi(policy *dmarc.Report) {
 	}
 	switch r := policy.Record; {
 	case policy.Policy != dmarc.Quarantine && policy.Policy != dmarc.Reject:
-		l.say(Error, "bimi", name, "no image is shown unless DMARC asks for quarantine or reject; it asks for %s", orNothing(policy.Policy))
+		l.say(Error, "bimi", name, "no image is shown unless DMARC asks for quarantine or reject; it asks for %s",
+			orNothing(policy.Policy))
 	case r.SP == dmarc.NoPolicy:
 		l.say(Error, "bimi", name, "no image is shown where DMARC has sp=none")
 	case r.Pct < 100:

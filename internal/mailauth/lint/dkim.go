@@ -43,7 +43,8 @@ func (l *linter) dkim() {
 	case given:
 		l.say(Note, "dkim", "_domainkey."+l.domain, "there is no key")
 	default:
-		l.say(Note, "dkim", "_domainkey."+l.domain, "no key was found under %d common names; which are in use is not known", len(selectors))
+		l.say(Note, "dkim", "_domainkey."+l.domain, "no key was found under %d common names; which are in use is not known",
+			len(selectors))
 	}
 }
 

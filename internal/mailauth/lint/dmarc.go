@@ -67,7 +67,8 @@ func (l *linter) reports(name, text string) {
 			agreed = agreed || dmarc.IsRecord(t)
 		}
 		if ok && !agreed {
-			l.say(Error, "dmarc", name, "%s gets no reports, for %s does not agree: there is no v=DMARC1 at %s", clip(uri.URI), domain, where)
+			l.say(Error, "dmarc", name, "%s gets no reports, for %s does not agree: there is no v=DMARC1 at %s",
+				clip(uri.URI), domain, where)
 		}
 	}
 }

@@ -52,8 +52,11 @@ type Options struct {
 	// Selectors are the names of the DKIM keys. None: those among Names, or some that are common are tried.
 	Selectors []string
 	// Policy gets the MTA-STS policy of a domain that announces one; nil: it cannot be had.
-	Policy func(ctx context.Context, domain string) (*route.Policy, error)
+	Policy PolicyFunc
 }
+
+// PolicyFunc finds the MTA-STS policy of a domain; nil is none.
+type PolicyFunc func(ctx context.Context, domain string) (*route.Policy, error)
 
 // linter is one run over a domain.
 type linter struct {

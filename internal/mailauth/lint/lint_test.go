@@ -86,15 +86,19 @@ func TestRecord(t *testing.T) {
 		{"no-break space", "v=spf1\u00a0-all", "error spf : it has typographic quotes"},
 		{"quotes inside", `v=spf1 "mx" -all`, "error spf : it has quotes inside"},
 		{"escaped semicolon", `v=DMARC1\; p=none\; rua=mailto:a@b.example`, `error dmarc : it has "\;" where`},
-		{"escaped semicolon in a zone", `_dmarc.a.example. TXT "v=DMARC1\; p=reject\; rua=mailto:a@b.example"`, "note dmarc : p=reject"},
-		{"no quotes in a zone", "_dmarc.a.example. IN TXT v=DMARC1; p=reject", "error dmarc : in a zone file everything from the first"},
+		{"escaped semicolon in a zone", `_dmarc.a.example. TXT "v=DMARC1\; p=reject\; rua=mailto:a@b.example"`,
+			"note dmarc : p=reject"},
+		{"no quotes in a zone", "_dmarc.a.example. IN TXT v=DMARC1; p=reject",
+			"error dmarc : in a zone file everything from the first"},
 		{"bad policy", "v=DMARC1; p=rejct", `warning dmarc : p is not none, quarantine or reject: "rejct"`},
 		{"does nothing", "v=DMARC1", "error dmarc : there is no usable p= and nobody to report to"},
 		{"version in lower case", "v=dmarc1; p=reject", "error dmarc : \"v=dmarc1; p=reject\" is not read as a record"},
 		{"long string", long, "error dkim : a string of 318 bytes, where 255 is the most"},
-		{"long record", "v=spf1" + strings.Repeat(" ip4:192.0.2.1", 30) + " -all", "note spf : it has 431 bytes: in a zone file it has to be split"},
+		{"long record", "v=spf1" + strings.Repeat(" ip4:192.0.2.1", 30) + " -all",
+			"note spf : it has 431 bytes: in a zone file it has to be split"},
 		{"key without version", "k=rsa; p=", "note dkim : it has no v=DKIM1"},
-		{"key over lines", "v=DKIM1; k=ed25519;\n p=AAAAAAAAAAAAAAAAAAAAA\n AAAAAAAAAAAAAAAAAAAAAAA=", "warning dkim : p= holds blanks"},
+		{"key over lines", "v=DKIM1; k=ed25519;\n p=AAAAAAAAAAAAAAAAAAAAA\n AAAAAAAAAAAAAAAAAAAAAAA=",
+			"warning dkim : p= holds blanks"},
 		{"mta-sts", "v=STSv1; id=2026;", ""},
 		{"mta-sts with a bad id", "v=STSv1; id=20-26", "error mta-sts : MTA-STS record has a bad id"},
 		{"tls-rpt", "v=TLSRPTv1; rua=https://a.example/x", ""},
@@ -127,7 +131,8 @@ func TestZoneText(t *testing.T) {
 		"d.example. TXT word ; a comment\n"
 	got := show(lint.Zone(text))
 	want := "error zone line 3: everything from the first semicolon on is a comment: the text has to stand in quotes\n" +
-		"error zone line 4: a string of 256 bytes, where 255 is the most: split it, as in \"...\" \"...\" (\"" + strings.Repeat("x", 60) + "...\")\n"
+		"error zone line 4: a string of 256 bytes, where 255 is the most: split it, as in \"...\" \"...\" (\"" +
+		strings.Repeat("x", 60) + "...\")\n"
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
@@ -191,7 +196,8 @@ example.org._report._dmarc.agreed.example.com. TXT "v=DMARC1;"
 	if want := "error dmarc _dmarc.example.org: no DMARC record applies"; strings.Contains(got, want) {
 		t.Errorf("with a record of the suffix: got\n%s", got)
 	}
-	if got = online(t, "example.org", "x.example. A 192.0.2.1\n"); !strings.Contains(got, "error dmarc _dmarc.example.org: no DMARC record applies") {
+	got = online(t, "example.org", "x.example. A 192.0.2.1\n")
+	if want := "error dmarc _dmarc.example.org: no DMARC record applies"; !strings.Contains(got, want) {
 		t.Errorf("without anything: got\n%s", got)
 	}
 }
@@ -247,7 +253,8 @@ func FuzzRecord(f *testing.F) {
 				t.Errorf("finding %+v", f)
 			}
 		}
-		if _, err := spf.Parse(text); spf.IsRecord(text) && err != nil && !bad && strings.TrimSpace(text) == text && !strings.Contains(text, "\n") {
+		plain := strings.TrimSpace(text) == text && !strings.Contains(text, "\n")
+		if _, err := spf.Parse(text); spf.IsRecord(text) && err != nil && !bad && plain {
 			t.Errorf("%q: %v, but nothing was found: %s", text, err, show(found))
 		}
 		lint.Zone(text)

@@ -89,8 +89,8 @@ func unwrap(text string) (record string, found []Finding) {
 				"the text has to stand in quotes"})
 		}
 		if len(record) > maxString && !wasLine {
-			found = append(found, Finding{Level: Note, Text: fmt.Sprintf("it has %d bytes: in a zone file it has to be split into strings "+
-				"of at most %d, as in \"...\" \"...\"", len(record), maxString)})
+			found = append(found, Finding{Level: Note, Text: fmt.Sprintf("it has %d bytes: in a zone file it has to be split into "+
+				"strings of at most %d, as in \"...\" \"...\"", len(record), maxString)})
 		}
 		return strings.Join(strings.Split(strings.ReplaceAll(record, "\r\n", "\n"), "\n"), " "), found
 	}
@@ -105,7 +105,7 @@ func unwrap(text string) (record string, found []Finding) {
 }
 
 func tooLong(s string) string {
-	return fmt.Sprintf("a string of %d bytes, where %d is the most: split it, as in \"...\" \"...\" (%q)", len(s), maxString, clip(s))
+	return fmt.Sprintf(`a string of %d bytes, where %d is the most: split it, as in "..." "..." (%q)`, len(s), maxString, clip(s))
 }
 
 // quotedStrings are the strings in quotes, their escapes resolved.
@@ -134,71 +134,90 @@ func quotedStrings(s string) (out []string) {
 	return out
 }
 
-// pasted finds what happens to records on their way through forms and mail: escapes, quotes, two in one.
-func pasted(check, text string) (found []Finding) {
-	say := func(format string, a ...any) {
-		found = append(found, Finding{Level: Error, Check: check, Text: fmt.Sprintf(format, a...)})
-	}
+// notes are the findings about one record.
+type notes struct {
+	check string
+	found []Finding
+}
+
+func (n *notes) say(level Level, format string, a ...any) {
+	n.found = append(n.found, Finding{Level: level, Check: n.check, Text: fmt.Sprintf(format, a...)})
+}
+
+// pasted begins the notes on a record with what happens to records on their way through forms and mail: escapes, quotes,
+// two in one.
+func pasted(check, text string) *notes {
+	n := &notes{check: check}
 	if strings.Contains(text, `\;`) {
-		say(`it has "\;" where ";" is meant: the escape belongs in zone files only`)
+		n.say(Error, `it has "\;" where ";" is meant: the escape belongs in zone files only`)
 	}
 	if strings.ContainsAny(text, `"`) {
-		say("it has quotes inside: they belong around a string in zone files, not into the record")
+		n.say(Error, "it has quotes inside: they belong around a string in zone files, not into the record")
 	}
 	if strings.ContainsAny(text, "\u201c\u201d\u2018\u2019\u2013\u2014\u00a0\u200b\ufeff") {
-		say("it has typographic quotes, dashes or spaces, as word processors make them")
+		n.say(Error, "it has typographic quotes, dashes or spaces, as word processors make them")
 	}
-	if n := strings.Count(strings.ToLower(text), strings.ToLower(starts[check])); n > 1 {
-		say("%q stands in it %d times: two records have become one", starts[check], n)
+	if times := strings.Count(strings.ToLower(text), strings.ToLower(starts[check])); times > 1 {
+		n.say(Error, "%q stands in it %d times: two records have become one", starts[check], times)
 	}
-	return found
+	return n
 }
 
 func spfRecord(text string) []Finding {
-	found := pasted("spf", text)
-	say := func(level Level, format string, a ...any) {
-		found = append(found, Finding{Level: level, Check: "spf", Text: fmt.Sprintf(format, a...)})
-	}
+	n := pasted("spf", text)
 	if !spf.IsRecord(text) {
-		say(Error, `%q is not read as a record: it has to begin with exactly "v=spf1" and a space`, clip(text))
-		return found
+		n.say(Error, `%q is not read as a record: it has to begin with exactly "v=spf1" and a space`, clip(text))
+		return n.found
 	}
 	record, errs := spf.Check(text)
 	for _, err := range errs {
-		say(Error, "%v", err)
+		n.say(Error, "%v", err)
 	}
-	lookups := 0
-	for i, t := range record.Terms {
+	lookups := n.spfTerms(record.Terms)
+	all := hasAll(record)
+	switch {
+	case all && record.Redirect != nil:
+		n.say(Warning, "%s does nothing, since there is an all", record.Redirect.Text)
+	case record.Redirect != nil:
+		lookups++
+	case !all && len(errs) == 0:
+		n.say(Warning, "it has neither all nor redirect=, so it says nothing about other hosts")
+	}
+	if lookups > spf.MaxLookups {
+		n.say(Error, "it needs %d look-ups by itself, where %d is the most", lookups, spf.MaxLookups)
+	}
+	return n.found
+}
+
+// spfTerms looks at each term and counts those that are look-ups.
+func (n *notes) spfTerms(terms []spf.Term) (lookups int) {
+	for i, t := range terms {
 		if t.Lookup() {
 			lookups++
 		}
 		switch {
 		case t.Name == "ptr":
-			say(Warning, "%s: ptr is slow and should not be used (RFC 7208 section 5.5)", t.Text)
+			n.say(Warning, "%s: ptr is slow and should not be used (RFC 7208 section 5.5)", t.Text)
 		case t.Name == "all" && t.Result == spf.Pass:
-			say(Error, "%s lets everyone send", t.Text)
+			n.say(Error, "%s lets everyone send", t.Text)
 		case t.Name == "all" && t.Result == spf.Neutral:
-			say(Warning, "%s says nothing about other hosts", t.Text)
-		case t.Prefix.IsValid() && t.Prefix.Addr().Is4() && t.Prefix.Bits() < 8, t.Prefix.IsValid() && t.Prefix.Addr().Is6() && t.Prefix.Bits() < 16:
-			say(Warning, "%s is a large part of the Internet", t.Text)
+			n.say(Warning, "%s says nothing about other hosts", t.Text)
+		case t.Prefix.IsValid() && t.Prefix.Bits() < enoughBits(t.Name):
+			n.say(Warning, "%s is a large part of the Internet", t.Text)
 		}
-		if t.Name == "all" && i < len(record.Terms)-1 {
-			say(Warning, "what stands behind %s is never reached: %s", t.Text, record.Terms[i+1].Text)
+		if t.Name == "all" && i < len(terms)-1 {
+			n.say(Warning, "what stands behind %s is never reached: %s", t.Text, terms[i+1].Text)
 		}
 	}
-	all := hasAll(record)
-	switch {
-	case all && record.Redirect != nil:
-		say(Warning, "%s does nothing, since there is an all", record.Redirect.Text)
-	case record.Redirect != nil:
-		lookups++
-	case !all && len(errs) == 0:
-		say(Warning, "it has neither all nor redirect=, so it says nothing about other hosts")
+	return lookups
+}
+
+// enoughBits is the length from which on a network can be that of one sender.
+func enoughBits(mechanism string) int {
+	if mechanism == "ip4" {
+		return 8
 	}
-	if lookups > spf.MaxLookups {
-		say(Error, "it needs %d look-ups by itself, where %d is the most", lookups, spf.MaxLookups)
-	}
-	return found
+	return 20
 }
 
 func hasAll(r *spf.Record) bool {
@@ -211,102 +230,92 @@ func hasAll(r *spf.Record) bool {
 }
 
 func dkimRecord(text string) []Finding {
-	found := pasted("dkim", text)
-	say := func(level Level, format string, a ...any) {
-		found = append(found, Finding{Level: level, Check: "dkim", Text: fmt.Sprintf(format, a...)})
-	}
+	n := pasted("dkim", text)
 	if strings.Contains(text, "-----BEGIN") {
-		say(Error, "p= holds the lines of a PEM file: only what stands between BEGIN and END belongs there")
-		return found
+		n.say(Error, "p= holds the lines of a PEM file: only what stands between BEGIN and END belongs there")
+		return n.found
 	}
 	tags, _ := dkim.ParseTags(text)
 	p, _ := tags.Get("p")
 	if strings.ContainsAny(p, " \t") {
-		say(Warning, "p= holds blanks, which some programs do not accept")
+		n.say(Warning, "p= holds blanks, which some programs do not accept")
 	}
 	if v, ok := tags.Get("v"); !ok {
-		say(Note, "it has no v=DKIM1, which may be left out")
+		n.say(Note, "it has no v=DKIM1, which may be left out")
 	} else if v != "DKIM1" {
-		say(Error, "v=%s: it has to be v=DKIM1, in that spelling", clip(v))
+		n.say(Error, "v=%s: it has to be v=DKIM1, in that spelling", clip(v))
 	}
 	if k, _ := tags.Get("k"); k != strings.ToLower(k) {
-		say(Warning, "k=%s: in lower case it is understood by more programs", clip(k))
+		n.say(Warning, "k=%s: in lower case it is understood by more programs", clip(k))
 	}
 	if _, ok := tags.Get("g"); ok {
-		say(Warning, "g= is obsolete (RFC 6376 appendix C)")
+		n.say(Warning, "g= is obsolete (RFC 6376 appendix C)")
 	}
 	key, err := dkim.ParseKey(text)
 	switch {
 	case err != nil && tags != nil && p == "" && strings.Contains(text, "p="):
-		say(Note, "the key is revoked: p= is empty")
+		n.say(Note, "the key is revoked: p= is empty")
 	case err != nil:
-		say(Error, "%v", err)
+		n.say(Error, "%v", err)
 	default:
-		found = append(found, strength(key)...)
+		n.strength(key)
 	}
-	return found
+	return n.found
 }
 
 // strength is what there is to say about a key that can be read.
-func strength(key *dkim.Key) (found []Finding) {
-	say := func(level Level, format string, a ...any) {
-		found = append(found, Finding{Level: level, Check: "dkim", Text: fmt.Sprintf(format, a...)})
-	}
+func (n *notes) strength(key *dkim.Key) {
 	algorithm := dkim.Algorithm(key.Public)
 	if err := key.Allows(algorithm); err != nil {
-		say(Error, "%v", err)
+		n.say(Error, "%v", err)
 	}
 	switch rsa := strings.HasPrefix(algorithm, "rsa"); {
 	case !rsa:
-		say(Note, "an Ed25519 key; those who do not know it need an RSA key beside it")
+		n.say(Note, "an Ed25519 key; those who do not know it need an RSA key beside it")
 	case key.Bits < 1024:
-		say(Error, "the key has %d bits: less than 1024 is not accepted (RFC 8301)", key.Bits)
+		n.say(Error, "the key has %d bits: less than 1024 is not accepted (RFC 8301)", key.Bits)
 	case key.Bits < 2048:
-		say(Warning, "the key has %d bits: 2048 is the least that should be made (RFC 8301)", key.Bits)
+		n.say(Warning, "the key has %d bits: 2048 is the least that should be made (RFC 8301)", key.Bits)
 	case key.Bits > 4096:
-		say(Warning, "the key has %d bits: not everyone checks more than 4096", key.Bits)
+		n.say(Warning, "the key has %d bits: not everyone checks more than 4096", key.Bits)
 	default:
-		say(Note, "an RSA key of %d bits", key.Bits)
+		n.say(Note, "an RSA key of %d bits", key.Bits)
 	}
 	if key.Testing {
-		say(Warning, "t=y: the domain only tests, and a signature counts as none")
+		n.say(Warning, "t=y: the domain only tests, and a signature counts as none")
 	}
-	return found
 }
 
 func dmarcRecord(text string) []Finding {
-	found := pasted("dmarc", text)
-	say := func(level Level, format string, a ...any) {
-		found = append(found, Finding{Level: level, Check: "dmarc", Text: fmt.Sprintf(format, a...)})
-	}
+	n := pasted("dmarc", text)
 	r, ok := dmarc.ParseRecord(text)
 	if !ok {
-		say(Error, `%q is not read as a record: it has to begin with exactly "v=DMARC1" and a semicolon`, clip(text))
-		return found
+		n.say(Error, `%q is not read as a record: it has to begin with exactly "v=DMARC1" and a semicolon`, clip(text))
+		return n.found
 	}
 	for _, p := range r.Problems {
-		say(Warning, "%s", p)
+		n.say(Warning, "%s", p)
 	}
 	switch {
 	case r.P == "" && len(r.RUA) == 0:
-		say(Error, "there is no usable p= and nobody to report to, so the record does nothing")
+		n.say(Error, "there is no usable p= and nobody to report to, so the record does nothing")
 	case r.P == "":
-		say(Warning, "there is no usable p=, so nothing is asked for")
+		n.say(Warning, "there is no usable p=, so nothing is asked for")
 	case r.P == dmarc.NoPolicy:
-		say(Warning, "p=none asks for nothing to be done about forged mail")
+		n.say(Warning, "p=none asks for nothing to be done about forged mail")
 	default:
-		say(Note, "p=%s", r.P)
+		n.say(Note, "p=%s", r.P)
 	}
 	if weaker(r.SP, r.P) {
-		say(Warning, "sp=%s: mail in the name of a subdomain is treated more mildly than that of the domain", r.SP)
+		n.say(Warning, "sp=%s: mail in the name of a subdomain is treated more mildly than that of the domain", r.SP)
 	}
 	if r.Testing {
-		say(Warning, "t=y: the policy is only tested, and one step milder")
+		n.say(Warning, "t=y: the policy is only tested, and one step milder")
 	}
 	if len(r.RUA) == 0 {
-		say(Warning, "there is no rua=, so nobody learns what others see")
+		n.say(Warning, "there is no rua=, so nobody learns what others see")
 	}
-	return found
+	return n.found
 }
 
 // weaker tells whether a policy that is set is milder than another.
@@ -316,23 +325,23 @@ func weaker(a, b dmarc.Policy) bool {
 }
 
 func stsRecord(text string) []Finding {
-	found := pasted("mta-sts", text)
+	n := pasted("mta-sts", text)
 	if id, err := route.ParseSTSRecord([]string{text}); err != nil || id == "" {
 		if err == nil {
 			err = errors.New(`it has to begin with exactly "v=STSv1;"`)
 		}
-		found = append(found, Finding{Level: Error, Check: "mta-sts", Text: err.Error()})
+		n.say(Error, "%v", err)
 	}
-	return found
+	return n.found
 }
 
 func reportRecord(text string) []Finding {
-	found := pasted("tls-rpt", text)
+	n := pasted("tls-rpt", text)
 	if r, err := route.ParseReport([]string{text}); err != nil || r == nil {
 		if err == nil {
 			err = errors.New(`it has to begin with exactly "v=TLSRPTv1;"`)
 		}
-		found = append(found, Finding{Level: Error, Check: "tls-rpt", Text: err.Error()})
+		n.say(Error, "%v", err)
 	}
-	return found
+	return n.found
 }

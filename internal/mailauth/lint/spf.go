@@ -68,7 +68,8 @@ var places = map[string]string{"dmarc": "_dmarc.", "dkim": "SELECTOR._domainkey.
 
 // total says what the record of the domain costs.
 func (l *linter) total(c cost, parts []string) {
-	text := fmt.Sprintf("in the worst case %d of %d look-ups, and %d of %d terms that find nothing", c.lookups, spf.MaxLookups, c.voids, spf.MaxVoids)
+	text := fmt.Sprintf("in the worst case %d of %d look-ups, and %d of %d terms that find nothing",
+		c.lookups, spf.MaxLookups, c.voids, spf.MaxVoids)
 	if c.unknown > 0 {
 		text = fmt.Sprintf("%s, not counting %d records that are not known", text, c.unknown)
 	}
@@ -143,7 +144,8 @@ func (w *walker) term(t *spf.Term, domain string) cost {
 func (w *walker) other(t *spf.Term, domain, target string) cost {
 	target = strings.ToLower(target)
 	if slices.Contains(w.stack, target) {
-		w.say(Error, "spf", domain, "%s leads back to where it came from: %s", t.Text, strings.Join(append(slices.Clone(w.stack), target), " > "))
+		way := strings.Join(append(slices.Clone(w.stack), target), " > ")
+		w.say(Error, "spf", domain, "%s leads back to where it came from: %s", t.Text, way)
 		return cost{}
 	}
 	if c, ok := w.done[target]; ok {
@@ -162,7 +164,8 @@ func (w *walker) other(t *spf.Term, domain, target string) cost {
 	var c cost
 	record := w.one("spf", target, texts, spf.IsRecord)
 	if record == "" {
-		w.say(Error, "spf", domain, "%s: %s has no record that could be used, which is an error for every mail that gets there", t.Text, target)
+		w.say(Error, "spf", domain, "%s: %s has no record that could be used, which is an error for every mail that gets there",
+			t.Text, target)
 		c.voids = 1
 	} else {
 		c, _ = w.record(target, record, t.Name == "include")
