@@ -2,7 +2,6 @@ package dmarc
 
 import (
 	"fmt"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,18 +219,33 @@ func (r *Record) uris(name, value string) []URI {
 	return out
 }
 
-// isURI accepts what RFC 3986 calls a URI; a mailto URI has to hold an address.
+// isURI accepts what has the form of a URI: a scheme, a colon, and characters of RFC 3986, of which "!" and the comma have to be
+// written as %21 and %2C.
 func isURI(s string) bool {
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || strings.ContainsAny(s, " \"<>\\^`{|}") {
+	scheme, rest, ok := strings.Cut(s, ":")
+	if !ok || scheme == "" || !letter(scheme[0]) {
 		return false
 	}
-	if u.Scheme != "mailto" {
-		return u.Host != "" || u.Opaque != ""
+	for i := range len(scheme) {
+		if c := scheme[i]; !letter(c) && !digit(c) && c != '+' && c != '-' && c != '.' {
+			return false
+		}
 	}
-	local, domain, ok := strings.Cut(u.Opaque, "@")
-	return ok && local != "" && domain != ""
+	for i := 0; i < len(rest); i++ {
+		switch c := rest[i]; {
+		case letter(c), digit(c), strings.IndexByte("-._~:/?#[]@$&'()*+;=", c) >= 0:
+		case c == '%' && i+2 < len(rest) && hex(rest[i+1]) && hex(rest[i+2]):
+			i += 2
+		default:
+			return false
+		}
+	}
+	return true
 }
+
+func letter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+func digit(c byte) bool  { return c >= '0' && c <= '9' }
+func hex(c byte) bool    { return digit(c) || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
 func isAlpha(s string) bool {
 	for i := range len(s) {

@@ -54,7 +54,7 @@ func (f *finder) at(ctx context.Context, domain string) Query {
 	case !errors.As(err, &e) || e.Temporary():
 		q.err, q.Error = err, err.Error()
 	default:
-		q.Absent = e.Kind == resolver.NXDomain
+		q.Absent = e.Kind == resolver.NXDomain && len(answer.Chain) == 0
 	}
 	for _, text := range answer.Records {
 		if err != nil || len(text) > maxText || !IsRecord(text) {
@@ -71,15 +71,19 @@ func (f *finder) at(ctx context.Context, domain string) Query {
 	return q
 }
 
-// missing says whether a name does not exist, nor anything below it (RFC 8020).
+// missing says whether a name does not exist, nor anything below it (RFC 8020). An alias exists, though what it stands for may
+// not (RFC 6604).
 func (f *finder) missing(ctx context.Context, name string) (bool, error) {
 	if q, ok := f.known[name]; ok && q.err == nil && !q.Absent {
 		return false, nil // there is something below it
 	}
-	_, err := f.dns.TXT(ctx, name)
+	answer, err := f.dns.TXT(ctx, name)
 	var e *resolver.Error
-	if err == nil || errors.As(err, &e) && !e.Temporary() {
-		return e != nil && e.Kind != resolver.NoData, nil
+	switch {
+	case err == nil:
+		return false, nil
+	case errors.As(err, &e) && !e.Temporary():
+		return e.Kind != resolver.NoData && len(answer.Chain) == 0, nil
 	}
 	return false, err
 }
