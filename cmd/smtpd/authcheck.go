@@ -18,12 +18,14 @@ type authFlags struct {
 	on        bool
 	enforce   string
 	temperror bool
+	trust     []string
 }
 
 func (a *authFlags) add(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&a.on, "auth-check", false, "check SPF, DKIM and DMARC and put Authentication-Results on top")
 	f.StringVar(&a.enforce, "enforce", "", "refuse messages as `POLICY` says: dmarc; implies --auth-check")
+	f.StringSliceVar(&a.trust, "trust-arc", nil, "with --enforce: believe the results that were sealed by `DOMAIN,...`")
 	f.BoolVar(&a.temperror, "enforce-temperror", false, "with --enforce: put off messages that cannot be checked now")
 }
 
@@ -33,6 +35,8 @@ func (a *authFlags) check() error {
 		return cli.Usagef("--enforce is dmarc, not %q", a.enforce)
 	case a.temperror && a.enforce == "":
 		return cli.Usagef("--enforce-temperror needs --enforce")
+	case len(a.trust) > 0 && a.enforce == "":
+		return cli.Usagef("--trust-arc needs --enforce")
 	}
 	a.on = a.on || a.enforce != ""
 	return nil
@@ -48,6 +52,7 @@ func (k *checks) authenticate(ctx context.Context, f *smtp.Facts, m *message.Mes
 		IDs:      []string{k.name},
 		Session:  mailauth.Session{IP: ip, Helo: c.Helo, Sender: f.Envelope.Sender.String(), Trusted: k.mayRelay(c)},
 		Resolver: k.dns,
+		Trust:    k.auth.trust,
 	})
 	if err != nil {
 		return nil, status.Errorf(status.TempFail, "check the message: %w", err)

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { mailtest.Main(m) }
 
-func TestScripts(t *testing.T) { mailtest.Scripts(t, "testdata/script", "smtpd") }
+func TestScripts(t *testing.T) { mailtest.Scripts(t, "testdata/script", "smtpd", "mailauth") }
 
 func TestValidName(t *testing.T) {
 	tests := []struct {

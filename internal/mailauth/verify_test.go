@@ -224,3 +224,46 @@ func TestEnforcement(t *testing.T) {
 		}
 	}
 }
+
+// FuzzSession: whatever the session and From are, our fields are two, say what was found, and have the message below them.
+func FuzzSession(f *testing.F) {
+	f.Add("a@evil.example", "h.example", "a@example.org", true)
+	f.Add("\"x\\\"\r\n\"@evil.example", "[192.0.2.1]", "<a@b>, c@d", true)
+	f.Add("", "\x00;(", "\xff@x", false)
+	dns := zoneDNS(f, zone)
+	f.Fuzz(func(t *testing.T, sender, helo, from string, known bool) {
+		s := Session{Helo: helo, Sender: sender}
+		if known {
+			s.IP = netip.MustParseAddr("192.0.2.1")
+		}
+		text := "From: " + strings.NewReplacer("\r", "", "\n", "").Replace(from) + "\n\nbody\n"
+		m, r, err := Verify(context.Background(), message.Bytes([]byte(text)), Options{
+			IDs: []string{"mx.example.com"}, Resolver: dns, Session: s, ReceivedSPF: true, Mode: dmarc.Both})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := read(t, m)
+		if !strings.HasSuffix(got, "\n"+text) {
+			t.Fatalf("the message became %q", got)
+		}
+		h, err := message.Bytes([]byte(got)).Header()
+		ours := 1
+		if known {
+			ours = 2
+		}
+		if err != nil || len(h.Fields) != ours+1 {
+			t.Fatalf("got %q, %v", got, err)
+		}
+		again, err := ParseAuthRes(h.Fields[0].Value())
+		if err != nil || len(again.Results) != len(r.Field.Results) {
+			t.Fatalf("got %+v, %v", again, err)
+		}
+		last := again.Results[len(again.Results)-1]
+		if last.Method != "dmarc" || last.Value != string(r.DMARC.Result) {
+			t.Errorf("got %+v", last)
+		}
+		if err := (Enforcement{true, true}).Apply(r, &envelope.Envelope{}); err != nil && strings.ContainsAny(status.Of(err).Line(), "\r\n\x00") {
+			t.Errorf("got %q", err)
+		}
+	})
+}
