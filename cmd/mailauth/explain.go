@@ -34,25 +34,8 @@ func explain(w io.Writer, r *mailauth.Report) {
 	if len(r.DKIM) == 0 {
 		say("dkim: none: no signature")
 	}
-	for i, s := range r.DKIM {
-		n := i + 1
-		reason := ""
-		if s.Reason != "" {
-			reason = ": " + s.Reason
-		}
-		say("dkim %d: %s%s", n, s.Verdict, reason)
-		if s.Domain != "" {
-			say("dkim %d: signature of %s, selector %s, %s, %s", n, s.Domain, s.Selector, s.Algorithm, s.Canon)
-		}
-		if s.Key != "" {
-			say("dkim %d: key at %s, %d bits: %s", n, s.Query, s.Bits, s.Key)
-		}
-		if s.GotBody != "" {
-			say("dkim %d: body hash %s, signed %s", n, s.GotBody, s.WantBody)
-		}
-		if s.Bits != 0 {
-			say("dkim %d: body %s, header %s", n, matches(s.BodyOK), matches(s.HeaderOK))
-		}
+	for i := range r.DKIM {
+		tellSignature(say, i+1, &r.DKIM[i])
 	}
 	if r.ARC != nil && r.ARC.Result != arc.None {
 		explainARC(w, r.ARC)
@@ -73,30 +56,6 @@ func matches(ok bool) string {
 		return "matches"
 	}
 	return "does not match"
-}
-
-// signature is a dkim.Result as a JSON line.
-type signature struct {
-	Method     string       `json:"method"`
-	Result     dkim.Verdict `json:"result"`
-	Reason     string       `json:"reason,omitempty"`
-	Domain     string       `json:"domain,omitempty"`
-	Identifier string       `json:"identifier,omitempty"`
-	Selector   string       `json:"selector,omitempty"`
-	Algorithm  string       `json:"algorithm,omitempty"`
-	Canon      string       `json:"canonicalization,omitempty"`
-	Fields     []string     `json:"fields,omitempty"`
-	Time       int64        `json:"time,omitempty"`
-	Expires    int64        `json:"expires,omitempty"`
-	Query      string       `json:"query,omitempty"`
-	Key        string       `json:"key,omitempty"`
-	Bits       int          `json:"bits,omitempty"`
-	Testing    bool         `json:"testing,omitempty"`
-	SignedHash string       `json:"signed_body_hash,omitempty"`
-	BodyHash   string       `json:"body_hash,omitempty"`
-	BodyOK     bool         `json:"body_ok"`
-	HeaderOK   bool         `json:"header_ok"`
-	Canonical  string       `json:"canonical_header,omitempty"`
 }
 
 // identity, chain and policy are the reports of SPF, ARC and DMARC as JSON lines.
@@ -132,19 +91,8 @@ func explainJSON(w io.Writer, r *mailauth.Report) error {
 			return err
 		}
 	}
-	for _, s := range r.DKIM {
-		line := signature{
-			Method: "dkim", Result: s.Verdict, Reason: s.Reason, Domain: s.Domain, Identifier: s.Identifier, Selector: s.Selector,
-			Algorithm: s.Algorithm, Canon: s.Canon, Fields: s.Names, Query: s.Query, Key: s.Key, Bits: s.Bits, Testing: s.Testing,
-			SignedHash: s.WantBody, BodyHash: s.GotBody, BodyOK: s.BodyOK, HeaderOK: s.HeaderOK, Canonical: string(s.Canonical),
-		}
-		if !s.Time.IsZero() {
-			line.Time = s.Time.Unix()
-		}
-		if !s.Expires.IsZero() {
-			line.Expires = s.Expires.Unix()
-		}
-		if err := out.Encode(line); err != nil {
+	for i := range r.DKIM {
+		if err := out.Encode(signatureLine(&r.DKIM[i])); err != nil {
 			return err
 		}
 	}

@@ -236,11 +236,15 @@ func TestSignedFieldIsFolded(t *testing.T) {
 func TestOversigning(t *testing.T) {
 	z := testZone(t)
 	all := signed(t, letter, signer("ed"))
-	if got := one(t, "Subject: added\n"+all, z.options()); got != "pass" {
-		t.Errorf("a second Subject: got %q, want pass, for it is not oversigned", got)
+	for _, name := range DefaultOversign {
+		if got := one(t, name+": evil@example.com\n"+all, z.options()); got != "fail the signature does not match" {
+			t.Errorf("another %s: got %q", name, got)
+		}
 	}
-	if got := one(t, "From: evil@example.com\n"+all, z.options()); got != "fail the signature does not match" {
-		t.Errorf("a second From: got %q", got)
+	for _, name := range []string{"Sender", "List-Id", "Received"} {
+		if got := one(t, name+": a\n"+all, z.options()); got != "pass" {
+			t.Errorf("a %s, which may be added: got %q", name, got)
+		}
 	}
 	o := signer("ed")
 	o.Oversign = []string{"Reply-To"}
@@ -260,6 +264,7 @@ func TestSignRefuses(t *testing.T) {
 		"bad selector ":                 func(o *SignOptions) { o.Selector = "a;b" },
 		"identifier ":                   func(o *SignOptions) { o.Identifier = "a@elsewhere.example" },
 		"no key":                        func(o *SignOptions) { o.Key = nil },
+		"the signature would end ":      func(o *SignOptions) { o.Expires = time.Unix(1, 0) },
 		"bad header field name \"a:b\"": func(o *SignOptions) { o.Fields = []string{"a:b"} },
 	} {
 		o := signer("ed")

@@ -26,6 +26,9 @@ type Key struct {
 	service []string // s=, nil: any
 }
 
+// ErrNoKey says that nothing is published where a key should be.
+var ErrNoKey = errors.New("no key")
+
 // errRevoked is a record with an empty p= (RFC 6376 section 3.6.1).
 var errRevoked = errors.New("the key is revoked")
 
@@ -130,7 +133,7 @@ func (k *Key) Verify(block, sig []byte) bool { return k.VerifySum(sha256.Sum256(
 
 // Query is the name under which a key is published (RFC 6376 section 3.6.2).
 func Query(selector, domain string) string {
-	return strings.ToLower(ascii(selector) + "._domainkey." + ascii(domain))
+	return strings.ToLower(ASCII(selector) + "._domainkey." + ASCII(domain))
 }
 
 // KeyError says why there is no key. Temporary tells whether there may be one later.
@@ -161,14 +164,14 @@ func (o *VerifyOptions) fetch(ctx context.Context, name, algorithm string) (foun
 	f := found{of: len(records)}
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
-		return f, &KeyError{false, fmt.Errorf("no key at %s", name)}
+		return f, &KeyError{false, fmt.Errorf("%w at %s", ErrNoKey, name)}
 	case errors.As(err, &dns):
 		// Only what happened: which server was asked is nobody's business who reads the message.
 		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
 	case err != nil:
 		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
 	case len(records) == 0:
-		return f, &KeyError{false, fmt.Errorf("no key at %s", name)}
+		return f, &KeyError{false, fmt.Errorf("%w at %s", ErrNoKey, name)}
 	case len(records) > maxRecords:
 		return f, &KeyError{false, fmt.Errorf("more than %d records at %s", maxRecords, name)}
 	}

@@ -23,10 +23,10 @@ const (
 
 // Gap is something that a signature does not cover.
 type Gap struct {
-	Kind  GapKind
-	Name  string // of the field
-	Count int    // of fields that are not signed
-	Bytes int64  // of the body that are not signed
+	Kind  GapKind `json:"kind"`
+	Name  string  `json:"name,omitempty"`  // of the field
+	Count int     `json:"count,omitempty"` // of fields that are not signed
+	Bytes int64   `json:"bytes,omitempty"` // of the body that are not signed
 }
 
 // String says it for people.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"pennypost/internal/message"
+	"pennypost/internal/status"
 )
 
 // DefaultFields are the names that are signed when nothing else is asked for:
@@ -28,6 +29,12 @@ var DefaultFields = []string{
 	"List-Owner", "List-Archive", "Autocrypt",
 }
 
+// DefaultOversign are the names of which no further field may be added when nothing else is asked for: what a reader sees or a
+// mail program acts on. Fields that those who pass a message on may rightly add, such as Sender, are not among them.
+var DefaultOversign = []string{
+	"From", "Reply-To", "Subject", "Date", "To", "Cc", "Message-ID", "MIME-Version", "Content-Type", "Content-Transfer-Encoding",
+}
+
 // SignOptions is what a signature is made from.
 type SignOptions struct {
 	Domain, Selector string
@@ -35,7 +42,7 @@ type SignOptions struct {
 	Key              crypto.Signer // RSA of at least MinBits, or Ed25519
 	Header, Body     Canon         // empty is Relaxed
 	Fields           []string      // names to sign, all their instances; nil is DefaultFields
-	Oversign         []string      // names listed once more than they occur; nil is From
+	Oversign         []string      // names listed once more than they occur; nil is DefaultOversign
 	Time             time.Time     // t=; zero is the present
 	Expires          time.Time     // x=; left out when zero
 }
@@ -59,6 +66,9 @@ func Sign(m *message.Message, o SignOptions) ([]byte, error) {
 		return nil, err
 	}
 	o.complete()
+	if !o.Expires.IsZero() && !o.Expires.After(o.Time) {
+		return nil, status.Errorf(status.Config, "the signature would end before it is made")
+	}
 	// What is header and what is body is decided with a field on top, as the
 	// verifier will see it: a message without a header gets one by that.
 	m = Prepend(m, []byte("DKIM-Signature:\n"))
@@ -69,7 +79,7 @@ func Sign(m *message.Message, o SignOptions) ([]byte, error) {
 	index := IndexFields(header.Fields[1:])
 	names := o.names(index)
 	if len(names) > MaxNames {
-		return nil, fmt.Errorf("more than %d header fields to sign", MaxNames)
+		return nil, status.Errorf(status.Data, "more than %d header fields to sign", MaxNames)
 	}
 	hash, err := HashBody(m, header.Size, BodyForm{o.Body, -1})
 	if err != nil {
@@ -144,7 +154,7 @@ func (o *SignOptions) complete() {
 		o.Fields = DefaultFields
 	}
 	if o.Oversign == nil {
-		o.Oversign = []string{"From"}
+		o.Oversign = DefaultOversign
 	}
 	if o.Time.IsZero() {
 		o.Time = time.Now()

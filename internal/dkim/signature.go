@@ -170,12 +170,12 @@ func isName(s string) bool {
 }
 
 func isUnder(name, domain string) bool {
-	a, b := strings.ToLower(ascii(name)), strings.ToLower(ascii(domain))
+	a, b := strings.ToLower(ASCII(name)), strings.ToLower(ASCII(domain))
 	return a == b || strings.HasSuffix(a, "."+b)
 }
 
-// ascii turns U-labels into A-labels, as far as that goes.
-func ascii(name string) string {
+// ASCII turns U-labels into A-labels, as far as that goes.
+func ASCII(name string) string {
 	if !strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
 		return name
 	}

@@ -201,7 +201,7 @@ func (c *check) suits() error {
 		return err
 	}
 	domain := c.sig.identifier[strings.LastIndexByte(c.sig.identifier, '@')+1:]
-	if c.key.Strict && !strings.EqualFold(ascii(domain), ascii(c.sig.domain)) {
+	if c.key.Strict && !strings.EqualFold(ASCII(domain), ASCII(c.sig.domain)) {
 		return fmt.Errorf("the key wants i= to have the domain of d=")
 	}
 	return nil

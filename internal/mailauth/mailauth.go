@@ -193,7 +193,7 @@ func (r *Report) auths() []dmarc.Auth {
 	}
 	for _, s := range r.DKIM {
 		out = append(out, dmarc.Auth{
-			Method: "dkim", Domain: s.Domain, Selector: s.Selector, Pass: s.Verdict == dkim.Pass, Temporary: s.Verdict == dkim.TempError,
+			Method: "dkim", Domain: s.Domain, Selector: s.Selector, Pass: s.Counts(), Temporary: s.Verdict == dkim.TempError,
 		})
 	}
 	return out

@@ -3,6 +3,7 @@ package signing
 
 import (
 	"crypto"
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -17,13 +18,16 @@ import (
 // maxKeyFile is far more than a private key has.
 const maxKeyFile = 64 << 10
 
-// ReadKey reads a private key in PEM. Whatever is wrong with it is the operator's mistake, and so temporary for the message.
+// ReadKey reads a private key in PEM, which not everybody may read. Whatever is wrong with it is the operator's mistake, and so temporary for the message.
 func ReadKey(file string) (crypto.Signer, error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, status.Errorf(status.Config, "reading the private key: %w", err)
 	}
 	defer f.Close()
+	if err := private(f); err != nil {
+		return nil, status.Errorf(status.Config, "reading the private key %q: %w", file, err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
 		return nil, status.Errorf(status.Config, "reading the private key: %w", err)
@@ -39,13 +43,9 @@ func ReadKey(file string) (crypto.Signer, error) {
 func Parse(spec string) (dkim.SignOptions, error) {
 	domain, rest, _ := strings.Cut(spec, ":")
 	selector, file, _ := strings.Cut(rest, ":")
-	o := dkim.SignOptions{Domain: domain, Selector: selector, Oversign: []string{"From"}}
+	o := dkim.SignOptions{Domain: domain, Selector: selector}
 	if domain == "" || selector == "" || file == "" {
 		return o, cli.Usagef("%q: want DOMAIN:SELECTOR:KEYFILE", spec)
-	}
-	var ok bool
-	if o.Header, o.Body, ok = dkim.ParseCanon("relaxed/relaxed"); !ok {
-		return o, cli.Usagef("%q: no such canonicalisation", spec)
 	}
 	var err error
 	if o.Key, err = ReadKey(file); err != nil {
@@ -57,13 +57,13 @@ func Parse(spec string) (dkim.SignOptions, error) {
 	return o, nil
 }
 
-// Sign puts a signature of each on top of m, with the time now.
+// Sign puts a signature of each on top of m, the last one uppermost, with the time now.
 func Sign(m *message.Message, all []dkim.SignOptions, now time.Time) (*message.Message, error) {
 	for _, o := range all {
 		o.Time = now
 		field, err := dkim.Sign(m, o)
 		if err != nil {
-			return nil, status.Errorf(status.Config, "signing for %q: %w", o.Domain, err)
+			return nil, fmt.Errorf("signing for %q: %w", o.Domain, err)
 		}
 		m = dkim.Prepend(m, field)
 	}
