@@ -22,7 +22,7 @@ const (
 	MaxField = 32 << 10
 	// MaxCovered is how many bytes of header all ARC-Message-Signatures but the newest may cover together; older ones than
 	// that are not looked at, which RFC 8617 section 5.2 step 5 leaves open.
-	MaxCovered = 4 << 20
+	MaxCovered = 1 << 20
 )
 
 // Result is a chain validation status (RFC 8617 section 4.4).

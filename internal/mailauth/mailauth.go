@@ -152,8 +152,8 @@ func (o *Options) complete() {
 	}
 }
 
-// Attrs are the results for a line of a log: spf, helo, dkim (the different results of all signatures), dmarc, author and
-// disposition, as far as there are any.
+// Attrs are the results for a line of a log: spf, helo, dkim (the different results of all signatures), arc, vouched (the sealer
+// of an Override), dmarc, author and disposition, as far as there are any.
 func (r *Report) Attrs() []slog.Attr {
 	var out []slog.Attr
 	add := func(key, value string) {
@@ -177,6 +177,12 @@ func (r *Report) Attrs() []slog.Attr {
 		verdicts = []string{string(dkim.None)}
 	}
 	add("dkim", strings.Join(verdicts, ","))
+	if r.ARC != nil && r.ARC.Result != arc.None {
+		add("arc", string(r.ARC.Result))
+	}
+	if r.Override != nil {
+		add("vouched", r.Override.Sealer)
+	}
 	if r.DMARC != nil {
 		add("dmarc", string(r.DMARC.Result))
 		add("author", r.DMARC.From)
