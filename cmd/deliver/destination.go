@@ -45,23 +45,24 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	d.opt.Stdout = cmd.OutOrStdout()
 	if o.home != "" {
 		d.find = func(a envelope.Address) (*postoffice.Mailbox, error) { return postoffice.OpenHome(o.home, a) }
-		return d, nil
+		return d, confine(o.sandbox, dir, &d.opt)
 	}
 	// Without a mailbox the targets that always count are the destination itself, which the rules then change.
 	if targets := o.rules.last.Do; targets != nil && !cmd.Flags().Changed("office") {
 		d.targets = targets
 		d.opt.Rules[len(d.opt.Rules)-1].Do = nil
-		return d, nil
+		return d, confine(o.sandbox, dir, &d.opt)
 	}
 	off, err := o.office()
 	if err != nil {
 		return nil, err
 	}
 	d.find, d.close = off.Lookup, func() { off.Close() }
-	if d.opt.Forward == nil {
-		d.opt.Forward = queue.Into(filepath.Join(off.Root().Name(), "queue"), queue.Options{})
+	if dir == "" {
+		dir = filepath.Join(off.Root().Name(), "queue")
+		d.opt.Forward = queue.Into(dir, queue.Options{})
 	}
-	return d, nil
+	return d, confine(o.sandbox, dir, &d.opt)
 }
 
 func (o *options) check(cmd *cobra.Command) error {

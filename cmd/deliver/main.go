@@ -35,6 +35,7 @@ type options struct {
 	explain bool
 	json    bool
 	exit    string
+	sandbox string
 	away    vacation
 	full    quota.Flags
 }
@@ -59,6 +60,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.queue, "queue", "", "forward through the queue `DIR` (default $MAIL_QUEUE, or queue in the office)")
 	f.StringVarP(&o.sender, "from", "f", "", "the envelope's `SENDER`; '' and '<>' are the null sender (default $SENDER)")
 	o.rules.flags(cmd)
+	f.StringVar(&o.sandbox, "sandbox", "auto", "write only where mail goes, by Landlock: `WHEN`, auto (no commands are run), always or never")
 	o.away.flags(f)
 	o.full.Add(f)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")

@@ -9,6 +9,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ type Options struct {
 	Quota      maildir.Quota
 	RefuseFull bool
 	Stdout     io.Writer // for the target -; nil = there is none
+	// Ready is told, before anything is opened for writing, of the directories that the delivery writes into, and whether it runs
+	// commands. Its error ends the delivery.
+	Ready func(dirs []string, commands bool) error
 }
 
 // A Finder tells the mailbox of an address: [postoffice.Office.Lookup], or one that knows a single home. The caller closes the
@@ -68,6 +72,9 @@ func Deliver(ctx context.Context, find Finder, m *message.Message, e *envelope.E
 		}
 		j.plans = append(j.plans, p)
 	}
+	if err := j.ready(j.plans...); err != nil {
+		return err
+	}
 	for _, p := range j.plans {
 		if err := j.run(p); err != nil {
 			return failed(p.Recipient, err)
@@ -78,6 +85,36 @@ func Deliver(ctx context.Context, find Finder, m *message.Message, e *envelope.E
 	}
 	j.sendAnswers()
 	return nil
+}
+
+// ready tells the caller of what the plans will write to and run.
+func (j *job) ready(plans ...*Plan) error {
+	if j.opt.Ready == nil {
+		return nil
+	}
+	var dirs []string
+	commands := false
+	for _, p := range plans {
+		if p.Home != "" {
+			dirs = append(dirs, p.Home)
+		}
+		for _, i := range p.Steps {
+			if i.Kind == Command {
+				commands = true
+				dirs = append(dirs, cmp.Or(p.Home, "."))
+			}
+			if (i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH) && (p.Home == "" || filepath.IsAbs(i.Arg)) {
+				i.Folder = ""
+				at := p.place(i)
+				if real, err := filepath.EvalSymlinks(at); err == nil {
+					at = real
+				}
+				dirs = append(dirs, filepath.Dir(at))
+			}
+		}
+	}
+	slices.Sort(dirs)
+	return j.opt.Ready(slices.Compact(dirs), commands)
 }
 
 // failed names the recipient in an error that does not.

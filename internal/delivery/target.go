@@ -56,6 +56,9 @@ func ToTargets(ctx context.Context, targets []Target, m *message.Message, e *env
 	if err != nil {
 		return err
 	}
+	if err := j.ready(p); err != nil {
+		return err
+	}
 	for _, i := range p.Steps {
 		err := j.step(p, i)
 		if errors.Is(err, errStop) {
