@@ -281,3 +281,22 @@ func FuzzReplay(f *testing.F) {
 		}
 	})
 }
+
+// TestRecordingInManual: the recording that mailauth(1) shows is one.
+func TestRecordingInManual(t *testing.T) {
+	page, err := os.ReadFile("../../man/mailauth.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), ".Sh DNS RECORDINGS\n")
+	_, example, _ := strings.Cut(section, ".Bd -literal -offset indent\n")
+	example, _, ok := strings.Cut(example, ".Ed\n")
+	r, err := parseReplay(strings.NewReader(example))
+	if !ok || err != nil || len(r.outcomes) != 3 {
+		t.Fatalf("got %v, %v from:\n%s", r, err, example)
+	}
+	a, err := (&Resolver{source: r}).TXT(t.Context(), "example.org")
+	if err != nil || len(a.Records) != 1 || a.Records[0] != "v=spf1 mx -all" {
+		t.Errorf("got %v, %v", a, err)
+	}
+}

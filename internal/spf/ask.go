@@ -32,6 +32,9 @@ func ask[T any](e *evaluation, s *Step, name, qtype string, question func() (res
 	case err != nil:
 		q.Error, q.Void = complaint(err), h.void()
 		a.Records = nil
+		if h == trouble {
+			e.failed = err
+		}
 	default:
 		for _, r := range a.Records {
 			q.Answers = append(q.Answers, show(r))

@@ -2,6 +2,7 @@ package spf
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -25,6 +26,7 @@ type evaluation struct {
 	steps                steps
 	names                *names // of the client, once they were asked for
 	explaining           bool   // limits do not count any more
+	failed               error  // of the last question that was not answered
 }
 
 // outcome is the result for one record.
@@ -204,13 +206,16 @@ func (e *evaluation) void(s *Step) *outcome {
 	return errorf(PermError, "more than %d terms of the record of %s find nothing", e.maxVoids, e.domain)
 }
 
+// trouble is what comes of a question, the last of s, that was not answered. Which server was asked stands only in the
+// step: the reason may go into the message.
 func (e *evaluation) trouble(s *Step) *outcome {
-	why := "the DNS did not answer"
-	if n := len(s.Questions); n > 0 {
-		why = s.Questions[n-1].Error
-	}
 	s.Note = "trouble"
-	return errorf(TempError, "%s", why)
+	q := s.Questions[len(s.Questions)-1]
+	why := "not answered"
+	if r := (*resolver.Error)(nil); errors.As(e.failed, &r) {
+		why = r.Kind.String()
+	}
+	return errorf(TempError, "look up %s %q: %s", q.Type, q.Name, why)
 }
 
 // include is RFC 7208 section 5.2: the other record's word counts only when it is pass.

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"pennypost/internal/envelope"
 	"pennypost/internal/resolver"
@@ -39,8 +40,11 @@ type Finding struct {
 	Text  string `json:"text"`
 }
 
-// maxFindings ends a report of a domain that is made to have many.
-const maxFindings = 500
+// Limits of a report: of what a domain that is made to have many mistakes gets, and of the time until what is left is Trouble.
+const (
+	maxFindings = 500
+	maxTime     = 2 * time.Minute
+)
 
 // Options are where to look.
 type Options struct {
@@ -76,6 +80,8 @@ func Domain(ctx context.Context, domain string, o Options) ([]Finding, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, maxTime)
+	defer cancel()
 	l := &linter{ctx: ctx, o: o, domain: a.Domain}
 	hosts := l.mx()
 	l.spf()
