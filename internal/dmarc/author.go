@@ -19,8 +19,8 @@ const (
 // domains, no address, or a field that different readers may read differently. Several addresses of one domain are fine.
 //
 // Read leniently is only what cannot hide a domain: words without an at sign between commas, dots and at signs in the name
-// before an address in angle brackets, if they spell the same domain. Comments and white space inside an address, source
-// routes and address literals are not accepted.
+// before an address in angle brackets, if they spell the same domain. Comments and white space inside a local part or domain,
+// source routes and address literals are not accepted.
 func Author(fields []message.Field) (string, error) {
 	var from []message.Field
 	for _, f := range fields {
@@ -189,15 +189,15 @@ func (p *fromParser) until(stop string) (text string, end byte, err error) {
 	return p.in[from:], 0, nil
 }
 
-// addressDomain is the domain of one address, which may have white space and comments around it, but not inside.
+// addressDomain is the domain of one address. White space and comments may stand round its local part and its domain, but not
+// inside of them.
 func addressDomain(text string) (string, error) {
-	core := trimComments(text)
-	local, domain, err := splitAddress(core)
+	local, domain, err := splitAddress(trimComments(text))
 	if err != nil {
 		return "", err
 	}
-	if local == "" || strings.ContainsAny(domain, " \t()\"\\<>[],;:@=?") {
-		return "", fmt.Errorf("not an address: %q", clip(core))
+	if !isLocal(local) || strings.ContainsAny(domain, " \t()\"\\<>[],;:@=?") {
+		return "", fmt.Errorf("not an address: %q", clip(text))
 	}
 	ascii, err := asciiDomain(domain)
 	if err != nil {
@@ -206,17 +206,19 @@ func addressDomain(text string) (string, error) {
 	return ascii, nil
 }
 
-// splitAddress cuts at the at sign outside of quotes. There must be one.
+// splitAddress cuts at the at sign outside of quotes and comments. There must be one.
 func splitAddress(s string) (local, domain string, err error) {
-	at := -1
-	for i, quoted := 0, false; i < len(s); i++ {
+	at, quoted := -1, false
+	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '\\' && quoted:
 			i++
 		case c == '"':
 			quoted = !quoted
 		case quoted:
-		case c == '@' && at >= 0, c <= ' ', strings.IndexByte("()\\<>[],;:", c) >= 0:
+		case c == '(':
+			i += max(commentEnd(s[i:]), 1) - 1
+		case c == '@' && at >= 0:
 			return "", "", fmt.Errorf("not an address: %q", clip(s))
 		case c == '@':
 			at = i
@@ -225,7 +227,24 @@ func splitAddress(s string) (local, domain string, err error) {
 	if at < 0 {
 		return "", "", fmt.Errorf("no address in %q", clip(s))
 	}
-	return s[:at], s[at+1:], nil
+	return trimComments(s[:at]), trimComments(s[at+1:]), nil
+}
+
+// isLocal accepts a local part, also one with dots where they should not be or with several quoted strings.
+func isLocal(s string) bool {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c <= ' ', strings.IndexByte("()\\<>[],;:@", c) >= 0:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // trimComments takes white space and comments off both ends of a text with balanced parentheses.
