@@ -88,7 +88,8 @@ func (o *dmarcOptions) suppose(cmd *cobra.Command, args []string, with mailauth.
 	for _, d := range o.dkim {
 		auths = append(auths, dmarc.Auth{Method: "dkim", Domain: d, Pass: true})
 	}
-	r := dmarc.EvaluateDomain(cmd.Context(), args[0], auths, dmarc.Options{Resolver: with.Resolver, Mode: with.Mode, Whole: with.Whole})
+	r := dmarc.EvaluateDomain(cmd.Context(), args[0], auths, dmarc.Options{
+		Resolver: with.Resolver, Mode: with.Mode, Whole: with.Whole})
 	if r.From == "" {
 		return nil, cli.Usagef("%q is not a domain", args[0])
 	}
@@ -125,7 +126,7 @@ func (o *dmarcOptions) write(w io.Writer, r *dmarc.Report) error {
 	if r.Differ != "" {
 		reason = r.Differ
 	}
-	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Result, status.Escape(r.From, maxLine), r.Disposition, status.Escape(reason, maxLine))
+	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Result, r.From, r.Disposition, status.Escape(reason, maxLine))
 	return err
 }
 

@@ -14,7 +14,8 @@ type requirement struct{ *mailauth.Requirement }
 
 // add adds the flag. methods are those that the command finds out about; none is all.
 func (q *requirement) add(cmd *cobra.Command, methods ...string) {
-	cmd.Flags().Var(&requireValue{q, methods}, "require", "succeed only if `EXPRESSION` holds, such as 'dmarc=pass and dkim.domain=example.org'")
+	cmd.Flags().Var(&requireValue{q, methods}, "require",
+		"succeed only if `EXPRESSION` holds, such as 'dmarc=pass and dkim.domain=example.org'")
 }
 
 // exit is the end of a command that answers a question: 0 when the requirement holds, 1 when not, 75 when it cannot be known

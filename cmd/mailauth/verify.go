@@ -38,7 +38,7 @@ func newVerify() *cobra.Command {
 	f := cmd.Flags()
 	o.add(cmd)
 	f.BoolVar(&o.receivedSPF, "received-spf", false, "put a Received-SPF field below the results")
-	f.BoolVar(&o.enforce.DMARC, "enforce", false, "refuse what fails DMARC under a policy of reject (exit 77), mark what fails under quarantine")
+	f.BoolVar(&o.enforce.DMARC, "enforce", false, "refuse (exit 77) or mark for quarantine what fails DMARC, as its policy wants")
 	f.BoolVar(&o.enforce.TempError, "enforce-temperror", false, "with --enforce: put off what DMARC cannot check now (exit 75)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "explain the results on standard error")
 	f.BoolVar(&o.json, "json", false, "explain the results on standard error as JSON lines")

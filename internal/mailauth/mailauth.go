@@ -195,7 +195,8 @@ func (r *Report) Attrs() []slog.Attr {
 func (r *Report) auths() []dmarc.Auth {
 	var out []dmarc.Auth
 	if r.SPF != nil {
-		out = append(out, dmarc.Auth{Method: "spf", Domain: r.SPF.Domain, Pass: r.SPF.Result == spf.Pass, Temporary: r.SPF.Result == spf.TempError})
+		result := r.SPF.Result
+		out = append(out, dmarc.Auth{Method: "spf", Domain: r.SPF.Domain, Pass: result == spf.Pass, Temporary: result == spf.TempError})
 	}
 	for _, s := range r.DKIM {
 		out = append(out, dmarc.Auth{

@@ -14,8 +14,8 @@ func receivedSPF(r *spf.Report, o Options) []byte {
 	w.word(string(r.Result))
 	w.word(comment(o.IDs[0] + ": " + r.Reason))
 	pairs := [][2]string{
-		{"receiver", o.IDs[0]}, {"client-ip", o.Session.IP.Unmap().String()}, {"envelope-from", o.Session.Sender}, {"helo", o.Session.Helo},
-		{"identity", string(r.Scope)}, {"mechanism", r.Mechanism},
+		{"receiver", o.IDs[0]}, {"client-ip", o.Session.IP.Unmap().String()}, {"envelope-from", o.Session.Sender},
+		{"helo", o.Session.Helo}, {"identity", string(r.Scope)}, {"mechanism", r.Mechanism},
 	}
 	if r.Result == spf.PermError || r.Result == spf.TempError {
 		pairs = append(pairs, [2]string{"problem", r.Reason})

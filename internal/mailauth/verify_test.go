@@ -61,39 +61,41 @@ func TestVerifySession(t *testing.T) {
 		from    string
 		mode    dmarc.Mode
 		want    string
+		log     string
 	}{
 		{"aligned", Session{IP: client, Helo: "mail.example.org", Sender: "alice@example.org"}, "alice@example.org", "",
 			`spf=pass smtp.mailfrom=alice@example.org;
 			spf=pass smtp.helo=mail.example.org;
 			dkim=none;
-			dmarc=pass header.from=example.org`},
+			dmarc=pass header.from=example.org`,
+			"[spf=pass helo=pass dkim=none dmarc=pass author=example.org disposition=none]"},
 		{"forged", Session{IP: other, Helo: "[203.0.113.9]", Sender: "x@example.net"}, "alice@example.org", "",
 			`spf=pass smtp.mailfrom=x@example.net;
 			spf=none reason="an address literal is not a domain" smtp.helo="[203.0.113.9]";
 			dkim=none;
-			dmarc=fail reason="nothing that passes is aligned with example.org" header.from=example.org policy.dmarc=reject`},
+			dmarc=fail reason="nothing that passes is aligned with example.org" header.from=example.org policy.dmarc=reject`, ""},
 		{"null sender", Session{IP: client, Helo: "mail.example.org"}, "a@sub.example.org", "",
 			`spf=pass smtp.helo=mail.example.org;
 			dkim=none;
-			dmarc=pass header.from=sub.example.org`},
+			dmarc=pass header.from=sub.example.org`, ""},
 		{"quarantine", Session{IP: other, Sender: "x@example.org"}, "a@sub.example.org", "",
 			`spf=fail reason="-all matched in the record of example.org" smtp.mailfrom=x@example.org;
 			dkim=none;
-			dmarc=fail reason="nothing that passes is aligned with sub.example.org" header.from=sub.example.org policy.dmarc=quarantine`},
+			dmarc=fail reason="nothing that passes is aligned with sub.example.org" header.from=sub.example.org policy.dmarc=quarantine`, ""},
 		{"no client", Session{}, "a@example.org", "",
 			`dkim=none;
-			dmarc=fail reason="nothing that passes is aligned with example.org" header.from=example.org policy.dmarc=reject`},
-		{"trusted", Session{IP: other, Helo: "x", Sender: "a@example.org", Trusted: true}, "a@example.org", "", `dkim=none`},
+			dmarc=fail reason="nothing that passes is aligned with example.org" header.from=example.org policy.dmarc=reject`, ""},
+		{"trusted", Session{IP: other, Helo: "x", Sender: "a@example.org", Trusted: true}, "a@example.org", "", `dkim=none`, ""},
 		{"two authors", Session{IP: client, Sender: "alice@example.org"}, "a@example.org, b@example.net", "",
 			`spf=pass smtp.mailfrom=alice@example.org;
 			dkim=none;
-			dmarc=permerror reason="the From field has addresses of 2 domains" policy.dmarc=reject`},
+			dmarc=permerror reason="the From field has addresses of 2 domains" policy.dmarc=reject`, ""},
 		{"trouble", Session{}, "a@down.example", "",
 			fmt.Sprintf(`dkim=none;
-			dmarc=temperror reason="look up TXT \"_dmarc.down.example\" at %s: server failure" header.from=down.example`, "ZONE")},
+			dmarc=temperror reason="look up TXT \"_dmarc.down.example\" at %s: server failure" header.from=down.example`, "ZONE"), ""},
 		{"modes differ", Session{}, "a@gone.example.org", dmarc.Both,
 			`dkim=none;
-			dmarc=fail reason="nothing that passes is aligned with gone.example.org" header.from=gone.example.org policy.dmarc=quarantine`},
+			dmarc=fail reason="nothing that passes is aligned with gone.example.org" header.from=gone.example.org policy.dmarc=quarantine`, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := "Received: from a\nFrom: " + c.from + "\nSubject: hi\n\nbody\n"
@@ -113,6 +115,9 @@ func TestVerifySession(t *testing.T) {
 			}
 			if got != want {
 				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if got := fmt.Sprint(r.Attrs()); c.log != "" && got != c.log {
+				t.Errorf("log: got %s, want %s", got, c.log)
 			}
 		})
 	}
