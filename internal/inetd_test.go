@@ -2,7 +2,6 @@ package internal_test
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -63,7 +62,7 @@ func underSupervisor(t *testing.T, wrap func(port string, command []string) []st
 	for name, session := range sessions {
 		t.Run(name, func(t *testing.T) {
 			office := newOffice(t, bin)
-			port := freePort(t)
+			port := mailtest.FreePort(t)
 			args := wrap(port, []string{bin + "/" + name, "--office", office})
 			cmd := exec.Command(args[0], args[1:]...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -110,17 +109,6 @@ func checkStored(t *testing.T, name, office string) {
 		}
 	}
 	t.Error("the second letter is not there")
-}
-
-// freePort is a port of loopback that was free a moment ago: these supervisors cannot be told to choose one.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
 }
 
 // connect tries until the supervisor listens.

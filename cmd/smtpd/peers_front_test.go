@@ -4,34 +4,15 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"pennypost/internal/mailtest"
 )
-
-// front waits until something listens on a port of loopback.
-func front(t *testing.T, port string) {
-	t.Helper()
-	giveUp := time.After(patience)
-	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+port); err == nil {
-			c.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-giveUp:
-			t.Fatalf("nothing listens on port %s", port)
-		}
-	}
-}
 
 // write makes a file for a peer.
 func write(t *testing.T, name, text string) string {
@@ -70,7 +51,7 @@ func TestHAProxy(t *testing.T) {
 		"TLS in front": {" ssl crt " + bothPEM(t), "send-proxy-v2-ssl", []string{"--no-verify", "--server", "smtps://127.0.0.1:"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			port := freePort(t)
+			port := mailtest.FreePort(t)
 			config := write(t, filepath.Join(t.TempDir(), "haproxy.cfg"), fmt.Sprintf(`
 defaults
 	mode tcp
@@ -81,8 +62,8 @@ listen mail
 	bind 127.0.0.1:%s%s
 	server back 127.0.0.1:%s %s
 `, port, c.bind, back, c.send))
-			follow(t, exec.Command(haproxy, "-db", "-f", config))
-			front(t, port)
+			mailtest.Follow(t, exec.Command(haproxy, "-db", "-f", config))
+			mailtest.Listens(t, port)
 			letter := "Subject: " + name + "\n\nthrough\n.\n"
 			client := slices.Clone(c.client)
 			client[len(client)-1] += port
@@ -99,7 +80,7 @@ listen mail
 func TestStunnel(t *testing.T) {
 	stunnel := mailtest.Peer(t, "stunnel")
 	bin, office := newOffice(t)
-	back, port := listening(t, bin, office, "--tls-wrap"), freePort(t)
+	back, port := listening(t, bin, office, "--tls-wrap"), mailtest.FreePort(t)
 	config := write(t, filepath.Join(t.TempDir(), "stunnel.conf"), fmt.Sprintf(`
 foreground = yes
 pid =
@@ -108,8 +89,8 @@ client = yes
 accept = 127.0.0.1:%s
 connect = 127.0.0.1:%s
 `, port, back))
-	follow(t, exec.Command(stunnel, config))
-	front(t, port)
+	mailtest.Follow(t, exec.Command(stunnel, config))
+	mailtest.Listens(t, port)
 	letter := "Subject: stunnel\n\n.\n..\n"
 	sending(t, letter, "--server", "smtp://127.0.0.1:"+port, "-f", "a@example.com", "bob@example.org")
 	if m := only(t, office, "bob"); !strings.HasSuffix(m, letter) || !strings.Contains(m, "with ESMTPS id") {

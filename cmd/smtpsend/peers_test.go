@@ -82,17 +82,6 @@ func sink(t *testing.T, network, address string, args ...string) {
 	}
 }
 
-// freePort is a port that nobody used a moment ago: smtp-sink cannot choose one itself.
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func TestSink(t *testing.T) {
 	for _, mode := range []struct {
 		name string
@@ -103,7 +92,7 @@ func TestSink(t *testing.T) {
 		{"HELO only", []string{"-e"}},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			address, dump := freePort(t), filepath.Join(t.TempDir(), "dump")
+			address, dump := "127.0.0.1:"+mailtest.FreePort(t), filepath.Join(t.TempDir(), "dump")
 			user := []string{}
 			if os.Getuid() == 0 {
 				user = []string{"-u", "root"}

@@ -128,7 +128,7 @@ func (h *faultHost) run(address string) {
 // sink starts a server with these options.
 func (h *faultHost) sink(args ...string) (address string) {
 	h.t.Helper()
-	address = freePort(h.t)
+	address = "127.0.0.1:" + mailtest.FreePort(h.t)
 	if os.Getuid() == 0 {
 		args = append(args, "-u", "root")
 	}

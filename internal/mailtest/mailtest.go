@@ -62,6 +62,9 @@ func Build(t testing.TB, programs ...string) string {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if err := os.Chmod(dir, 0o711); err != nil { // for peers that run them and are not root
+			t.Fatal(err)
+		}
 		built.dir, built.done = dir, map[string]bool{}
 	}
 	args := []string{"build", "-o", built.dir + string(filepath.Separator)}
