@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -78,8 +79,8 @@ func (o *options) check(cmd *cobra.Command) error {
 		return cli.Usagef("--vacation is for a mailbox, of --office or --home")
 	case o.json && !o.dryRun && !o.explain:
 		return cli.Usagef("--json needs --dry-run or --explain")
-	case o.exit != "" && o.exit != "qmail" && o.exit != "sysexits":
-		return cli.Usagef("--exit %q: want sysexits or qmail", o.exit)
+	case !slices.Contains([]string{"", "mta", "qmail", "sysexits"}, o.exit):
+		return cli.Usagef("--exit %q: want sysexits, mta or qmail", o.exit)
 	}
 	return nil
 }

@@ -69,7 +69,7 @@ func newCommand() *cobra.Command {
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "deliver nothing, print what would be done: recipient, kind, place")
 	f.BoolVar(&o.explain, "explain", false, "deliver nothing, say in words what would be done and why")
 	f.BoolVar(&o.json, "json", false, "with --dry-run or --explain, print JSON lines")
-	f.StringVar(&o.exit, "exit", "", "exit as `HOW`: sysexits, or qmail for 0, 100 and 111 (default qmail if DTLINE is set)")
+	f.StringVar(&o.exit, "exit", "", "exit as `HOW`: sysexits, mta for 75 when later, or qmail for 0, 100 and 111\n(default qmail if DTLINE is set)")
 	return cli.Mailpipe(cmd)
 }
 
@@ -122,6 +122,9 @@ func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope
 	done := make(chan received, 1)
 	go func() {
 		m, e, err := handoff.Receive(in)
+		if err == nil {
+			m, err = withoutFromLine(m)
+		}
 		done <- received{m, e, err}
 	}()
 	select {
@@ -132,14 +135,22 @@ func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope
 	}
 }
 
-// leave gives the exit status of qmail-command(8) to those who want it: 0, 100 for ever, 111 for now.
+// leave gives the exit status of qmail-command(8) to those who want it: 0, 100 for ever, 111 for now. For most mail servers
+// only 75 is for now.
 func (o *options) leave(err error) error {
 	e := status.Of(err)
 	_, called := os.LookupEnv("DTLINE")
-	if e == nil || !(o.exit == "qmail" || o.exit == "" && called) {
-		return err
+	if e == nil {
+		return nil
 	}
 	as := *e
+	if o.exit == "mta" && e.Class != status.Permanent {
+		as.Exit = int(status.TempFail)
+		return &as
+	}
+	if !(o.exit == "qmail" || o.exit == "" && called) {
+		return err
+	}
 	as.Exit = int(status.SoftFail)
 	if e.Class == status.Permanent {
 		as.Exit = int(status.HardFail)
