@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -23,16 +24,16 @@ import (
 // sealOptions are the flags of seal.
 type sealOptions struct {
 	checkFlags
-	domain, selector, key string
-	recorded, verbose     bool
-	fields, oversign      []string
-	now                   func() (time.Time, error)
+	domain, selector, key, keyDir string
+	recorded, verbose             bool
+	fields, oversign              []string
+	now                           func() (time.Time, error)
 }
 
 func newSeal() *cobra.Command {
 	var o sealOptions
 	cmd := &cobra.Command{
-		Use:                   "seal --domain DOMAIN --selector NAME --key FILE [FLAGS] [-- PROGRAM ARG...]",
+		Use:                   "seal --domain DOMAIN {--selector NAME --key FILE | --key-dir DIR} [FLAGS] [-- PROGRAM ARG...]",
 		DisableFlagsInUseLine: true,
 		Short:                 "Seal a message that is handed on",
 		Long: "Seal checks the message on standard input as verify does, and puts a set of three fields on top of it,\n" +
@@ -46,11 +47,12 @@ func newSeal() *cobra.Command {
 	f.StringVarP(&o.domain, "domain", "d", "", "seal for `DOMAIN`")
 	f.StringVarP(&o.selector, "selector", "s", "", "the key is published under selector `NAME`")
 	f.StringVarP(&o.key, "key", "k", "", "read the private key from `FILE` (PEM; RSA or Ed25519)")
+	f.StringVar(&o.keyDir, "key-dir", "", "take a key `DIR`/DOMAIN/SELECTOR.pem, an RSA key if there is one")
 	f.StringArrayVar(&o.ids, "authserv-id", nil, "the results are of `NAME` (default the host name)")
 	f.BoolVar(&o.recorded, "recorded", false, "take the results that verify wrote before the message was changed, without a check")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell on standard error what the seal says, or why there is none")
 	f.StringSliceVar(&o.fields, "fields", nil, "sign the header fields `NAME,...` (default those of sign, and DKIM-Signature)")
-	f.StringSliceVar(&o.oversign, "oversign", []string{"From"}, "let no further field `NAME,...` be added")
+	f.StringSliceVar(&o.oversign, "oversign", nil, "let no further field `NAME,...` be added (default as sign)")
 	o.now = signing.NowFlag(cmd)
 	o.addSession(cmd)
 	return cli.Mailpipe(cmd)
@@ -80,26 +82,56 @@ func (o *sealOptions) run(cmd *cobra.Command, args []string) error {
 }
 
 // complete makes options for a seal out of flags.
-func (o *sealOptions) complete(cmd *cobra.Command) (arc.SealOptions, error) {
-	seal := arc.SealOptions{Sign: dkim.SignOptions{Domain: o.domain, Selector: o.selector}}
-	if o.domain == "" || o.selector == "" || o.key == "" {
-		return seal, cli.Usagef("--domain, --selector and --key are needed")
+func (o *sealOptions) complete(cmd *cobra.Command) (seal arc.SealOptions, err error) {
+	switch {
+	case o.keyDir != "" && o.key != "":
+		return seal, cli.Usagef("--key and --key-dir cannot be given both")
+	case o.domain == "" || o.keyDir == "" && (o.selector == "" || o.key == ""):
+		return seal, cli.Usagef("--domain, --selector and --key are needed, or --domain and --key-dir")
+	}
+	if seal.Sign, err = o.signer(); err != nil {
+		return seal, err
+	}
+	if seal.Sign.Time, err = o.now(); err != nil {
+		return seal, err
 	}
 	if cmd.Flags().Changed("fields") {
 		seal.Sign.Fields = append([]string{}, o.fields...)
 	}
-	seal.Sign.Oversign = append([]string{}, o.oversign...)
-	var err error
-	if seal.Sign.Time, err = o.now(); err != nil {
-		return seal, err
-	}
-	if seal.Sign.Key, err = signing.ReadKey(o.key); err != nil {
-		return seal, err
+	if cmd.Flags().Changed("oversign") {
+		seal.Sign.Oversign = append([]string{}, o.oversign...)
 	}
 	if err := seal.Check(); err != nil {
 		return seal, cli.Usagef("%w", err)
 	}
 	return seal, nil
+}
+
+// signer is who seals. There is one signature in a set, so of several keys it takes RSA, which everybody knows.
+func (o *sealOptions) signer() (sign dkim.SignOptions, err error) {
+	if o.keyDir == "" {
+		sign = dkim.SignOptions{Domain: o.domain, Selector: o.selector}
+		sign.Key, err = signing.ReadKey(o.key)
+		return sign, err
+	}
+	all, err := signing.KeyDir(o.keyDir).Find(o.domain)
+	if err != nil {
+		return sign, err
+	}
+	for _, s := range all {
+		_, isRSA := s.Key.Public().(*rsa.PublicKey)
+		switch {
+		case o.selector != "" && s.Selector != o.selector:
+		case o.selector != "" || isRSA:
+			return s, nil
+		case sign.Key == nil:
+			sign = s
+		}
+	}
+	if sign.Key == nil {
+		return sign, status.Errorf(status.Config, "there is no key of %q with selector %q in %q", o.domain, o.selector, o.keyDir)
+	}
+	return sign, nil
 }
 
 // find finds out what the seal is to say.
@@ -120,7 +152,9 @@ func (o *sealOptions) find(ctx context.Context, m *message.Message, options mail
 	return nil
 }
 
-func (o *sealOptions) check(ctx context.Context, m *message.Message, with mailauth.Options) (*arc.Report, *mailauth.AuthRes, error) {
+func (o *sealOptions) check(ctx context.Context, m *message.Message, with mailauth.Options) (*arc.Report,
+	*mailauth.AuthRes, error,
+) {
 	_, r, err := mailauth.Verify(ctx, m, with)
 	if err != nil {
 		return nil, nil, err
@@ -129,7 +163,9 @@ func (o *sealOptions) check(ctx context.Context, m *message.Message, with mailau
 }
 
 // recall takes from the message what a check has written into it.
-func (o *sealOptions) recall(ctx context.Context, m *message.Message, with mailauth.Options) (*arc.Report, *mailauth.AuthRes, error) {
+func (o *sealOptions) recall(ctx context.Context, m *message.Message, with mailauth.Options) (*arc.Report,
+	*mailauth.AuthRes, error,
+) {
 	results, err := mailauth.Recorded(m, with.IDs[0])
 	if err != nil {
 		return nil, nil, err

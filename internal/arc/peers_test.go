@@ -32,25 +32,30 @@ func needDkimpy(t *testing.T, z map[string]string) (keyFile, zoneFile string) {
 	if err := exec.Command("/usr/bin/python3", "-c", "import dkim, authres").Run(); err != nil {
 		t.Skip("peer python3-dkim with python3-authres is not installed")
 	}
-	dir := t.TempDir()
-	keyFile, zoneFile = filepath.Join(dir, "key"), filepath.Join(dir, "zone")
 	der, err := x509.MarshalPKCS8PrivateKey(keys().rsa)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var lines strings.Builder
+	return writeFile(t, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), writeZone(t, z)
+}
+
+// writeZone writes keys as the scripts in testdata read them.
+func writeZone(t *testing.T, z map[string]string) string {
+	t.Helper()
+	var lines bytes.Buffer
 	for name, record := range z {
 		fmt.Fprintf(&lines, "%s %s\n", name, record)
 	}
-	for name, data := range map[string][]byte{
-		keyFile:  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
-		zoneFile: []byte(lines.String()),
-	} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	return writeFile(t, lines.Bytes())
+}
+
+func writeFile(t *testing.T, data []byte) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(name, data, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	return keyFile, zoneFile
+	return name
 }
 
 // TestDkimpyVerifies has chains of ours, good and bad, judged by dkimpy.
