@@ -20,11 +20,23 @@ const minCases = 120
 
 // The suite of testdata, whose README says what the words mean.
 func TestSuite(t *testing.T) {
+	cases := 0
+	eachCase(t, func(file string, zone, c *node) {
+		cases++
+		t.Run(file+"/"+c.key, func(t *testing.T) { runCase(t, zoneText(zone), c) })
+	})
+	if cases < minCases {
+		t.Errorf("%d cases, want %d", cases, minCases)
+	}
+}
+
+// eachCase reads the suite.
+func eachCase(t *testing.T, do func(file string, zone, c *node)) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cases := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -32,15 +44,10 @@ func TestSuite(t *testing.T) {
 		}
 		for _, doc := range strings.Split(string(text), "---\n")[1:] {
 			root := readYAML(t, file, doc)
-			zone := zoneText(root.get("zonedata"))
 			for _, c := range root.get("tests").items {
-				cases++
-				t.Run(strings.TrimSuffix(filepath.Base(file), ".yml")+"/"+c.key, func(t *testing.T) { runCase(t, zone, c) })
+				do(strings.TrimSuffix(filepath.Base(file), ".yml"), root.get("zonedata"), c)
 			}
 		}
-	}
-	if cases < minCases {
-		t.Errorf("%d cases, want %d", cases, minCases)
 	}
 }
 
