@@ -159,7 +159,7 @@ func (o *sealOptions) check(ctx context.Context, m *message.Message, with mailau
 	if err != nil {
 		return nil, nil, err
 	}
-	return r.ARC, &r.Field, nil
+	return r.ARC, r.Sealed(with.Session), nil
 }
 
 // recall takes from the message what a check has written into it.

@@ -3,6 +3,7 @@ package mailauth
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,16 @@ import (
 // its instance (RFC 8617 section 4.1.1).
 func (a *AuthRes) Payload() string {
 	return strings.TrimSpace(strings.TrimPrefix(string(a.Format()), FieldName+":"))
+}
+
+// Sealed is the field as a set holds it: with a result of ARC in any case, which tells who reads the set from which host the
+// message came (RFC 8617 section 10.2).
+func (r *Report) Sealed(s Session) *AuthRes {
+	a := r.Field
+	if r.ARC.Result == arc.None && s.IP.IsValid() {
+		a.Results = append(slices.Clone(a.Results), arcResult(r.ARC, s.IP))
+	}
+	return &a
 }
 
 // Recorded are the results that stand in a message under an authserv-id, all in one. They are only as good as the care with
@@ -112,7 +123,7 @@ func arcResult(r *arc.Report, ip netip.Addr) MethodResult {
 	if r.Result == arc.Pass {
 		m.Properties = append(m.Properties, Property{"header", "oldest-pass", strconv.Itoa(r.OldestPass)})
 	}
-	if r.Result != arc.None && ip.IsValid() {
+	if ip.IsValid() {
 		m.Properties = append(m.Properties, Property{"smtp", "remote-ip", ip.Unmap().String()})
 	}
 	return m

@@ -8,6 +8,7 @@
 package mailauth
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/netip"
@@ -121,12 +122,11 @@ func Check(ctx context.Context, m *message.Message, o Options) (*Report, error) 
 			ask(&r.HELO, spf.Helo)
 		}
 	}
+	var chainErr error
+	wg.Go(func() { r.ARC, chainErr = arc.Verify(ctx, m, o.DKIM) })
 	r.DKIM, err = dkim.Verify(ctx, m, o.DKIM)
-	if err == nil {
-		r.ARC, err = arc.Verify(ctx, m, o.DKIM)
-	}
 	wg.Wait()
-	if err != nil {
+	if err = cmp.Or(err, chainErr); err != nil {
 		return nil, err
 	}
 	if o.Resolver != nil && !o.Session.Trusted {
