@@ -79,11 +79,15 @@ func TestSmugglingOut(t *testing.T) {
 	bin, office := newOffice(t)
 	port := listening(t, bin, office)
 	smtpsend := filepath.Join(mailtest.Build(t, "smtpsend"), "smtpsend")
+	// Those that servers of others were found to take for an end, and the short ones of the list.
+	ends := []string{"\r\n\x00.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\x00.\n", "\n.\r\n"}
+	for _, end := range almostEnds() {
+		if len(end) <= 4 && !strings.Contains(end, "..") {
+			ends = append(ends, end)
+		}
+	}
 	for _, chunking := range []string{"never", "always"} {
-		for _, end := range almostEnds() {
-			if len(end) > 4 || strings.Contains(end, "..") {
-				continue
-			}
+		for _, end := range ends {
 			cmd := exec.Command(smtpsend, "-f", "a@example.com", "--server", "smtp://127.0.0.1:"+port, "--chunking", chunking, "bob@example.org")
 			cmd.Stdin = strings.NewReader("Subject: outer\n\nab" + end + smuggled + "\n")
 			out, err := cmd.CombinedOutput()
