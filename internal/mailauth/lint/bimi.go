@@ -60,7 +60,10 @@ func (l *linter) bimi(policy *dmarc.Report) {
 		return
 	}
 	l.sayAll(name, bimiRecord(record))
-	if policy == nil || policy.Record == nil {
+	if policy == nil {
+		return // and said so
+	}
+	if policy.Record == nil {
 		l.say(Error, "bimi", name, "without a DMARC record no image is shown")
 		return
 	}

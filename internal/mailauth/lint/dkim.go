@@ -28,7 +28,7 @@ func (l *linter) dkim() {
 		l.say(Warning, "dkim", "", "only the first %d selectors are looked at", maxSelectors)
 		selectors = selectors[:maxSelectors]
 	}
-	keys := 0
+	keys, before := 0, len(l.findings)
 	for _, s := range selectors {
 		if err := dkim.CheckName(l.domain, s); err != nil {
 			l.say(Error, "dkim", s, "%v", err)
@@ -39,7 +39,7 @@ func (l *linter) dkim() {
 		}
 	}
 	switch {
-	case keys > 0 || len(l.o.Selectors) > 0:
+	case keys > 0 || len(l.o.Selectors) > 0 || len(l.findings) > before:
 	case given:
 		l.say(Note, "dkim", "_domainkey."+l.domain, "there is no key")
 	default:

@@ -114,17 +114,24 @@ func (l *linter) inside(name string) bool {
 	return name == l.domain || strings.HasSuffix(name, "."+l.domain)
 }
 
-// known sorts an answer: true when err says how things are, nil or that there is nothing. Trouble is noted.
-func (l *linter) known(check, name string, err error) bool {
+// known sorts an answer: true when err says how things are, nil or that there is nothing. end is where aliases led to, if
+// there were any. Trouble is noted.
+func (l *linter) known(check, name, end string, err error) bool {
 	var e *resolver.Error
+	what := "it"
+	if end = strings.TrimSuffix(end, "."); end != "" && !strings.EqualFold(end, name) {
+		what = end + ", to which an alias leads,"
+	} else {
+		end = name
+	}
 	switch {
 	case err == nil:
 		return true
 	case !errors.As(err, &e) || e.Temporary():
 		l.say(Trouble, check, name, "%v", err)
 		return false
-	case l.o.Offline && e.Kind == resolver.NXDomain && !l.inside(name):
-		l.say(Note, check, name, "it is not in the zone, so nothing is known of it")
+	case l.o.Offline && e.Kind == resolver.NXDomain && !l.inside(end):
+		l.say(Note, check, name, "%s is not in the zone, so nothing is known of it", what)
 		return false
 	}
 	return true
@@ -133,7 +140,7 @@ func (l *linter) known(check, name string, err error) bool {
 // txt asks for texts; false: it is not known whether there are any.
 func (l *linter) txt(check, name string) ([]string, bool) {
 	a, err := l.o.Resolver.TXT(l.ctx, name)
-	if !l.known(check, name, err) {
+	if !l.known(check, name, a.Name, err) {
 		return nil, false
 	}
 	if err != nil {

@@ -179,7 +179,7 @@ func (w *walker) hosts(t *spf.Term, domain, target string) cost {
 	if t.Name == "mx" {
 		mxs, err := w.o.Resolver.MX(w.ctx, target)
 		switch {
-		case !w.known("spf", target, err):
+		case !w.known("spf", target, mxs.Name, err):
 			return cost{unknown: 1}
 		case err != nil:
 			w.say(Warning, "spf", domain, "%s: %s has no MX records", t.Text, target)
@@ -189,9 +189,9 @@ func (w *walker) hosts(t *spf.Term, domain, target string) cost {
 		}
 		return cost{}
 	}
-	_, err := w.o.Resolver.Addresses(w.ctx, target, true, t.Name == "a")
+	a, err := w.o.Resolver.Addresses(w.ctx, target, true, t.Name == "a")
 	switch {
-	case !w.known("spf", target, err):
+	case !w.known("spf", target, a.Name, err):
 		return cost{unknown: 1}
 	case err != nil:
 		w.say(Warning, "spf", domain, "%s: %s has no address", t.Text, target)

@@ -12,7 +12,7 @@ import (
 // mx looks at the mail hosts and returns their names.
 func (l *linter) mx() (hosts []string) {
 	a, err := l.o.Resolver.MX(l.ctx, l.domain)
-	if !l.known("mx", l.domain, err) {
+	if !l.known("mx", l.domain, a.Name, err) {
 		return nil
 	}
 	if err != nil {
@@ -41,14 +41,11 @@ func (l *linter) host(host string) {
 		return
 	}
 	a, err := l.o.Resolver.Addresses(l.ctx, host, true, true)
-	if !l.known("mx", host, err) {
-		return
-	}
-	switch {
-	case err != nil:
-		l.say(Error, "mx", l.domain, "%s has no address", host)
-	case len(a.Chain) > 0:
+	if len(a.Chain) > 0 {
 		l.say(Error, "mx", l.domain, "%s is an alias, which the host of an MX record must not be (RFC 2181 section 10.3)", host)
+	}
+	if l.known("mx", host, a.Name, err) && err != nil {
+		l.say(Error, "mx", l.domain, "%s has no address", host)
 	}
 }
 
@@ -62,7 +59,7 @@ func (l *linter) sts(hosts []string) {
 	}
 	l.sayAll(name, stsRecord(record))
 	web := "mta-sts." + l.domain
-	if _, err := l.o.Resolver.Addresses(l.ctx, web, true, true); l.known("mta-sts", web, err) && err != nil {
+	if a, err := l.o.Resolver.Addresses(l.ctx, web, true, true); l.known("mta-sts", web, a.Name, err) && err != nil {
 		l.say(Error, "mta-sts", web, "the web server for the policy has no address")
 	}
 	if l.o.Policy == nil {
