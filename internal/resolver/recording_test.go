@@ -99,7 +99,7 @@ func TestRecordingGivesTheSame(t *testing.T) {
 			t.Errorf("nothing with %q in:\n%s", sure, want)
 		}
 	}
-	if age := time.Since(recorded.Now()); age < 0 || age > time.Minute {
+	if age := time.Since(recorded.Now()); age < 0 || age > time.Hour {
 		t.Errorf("the clock is off by %v", age)
 	}
 }
@@ -114,8 +114,12 @@ func TestRecordingOfServers(t *testing.T) {
 	})
 	silent, _ := fakeServer(t, func(*dns.Msg) [][]byte { return nil })
 	for _, addr := range []string{good, code, silent, closedPort(t)} {
+		timeout := time.Minute
+		if addr == silent {
+			timeout = 50 * time.Millisecond
+		}
 		file := filepath.Join(t.TempDir(), "recording")
-		recorded, err := New(Options{Server: addr, Timeout: 300 * time.Millisecond, RecordFile: file})
+		recorded, err := New(Options{Server: addr, Timeout: timeout, RecordFile: file})
 		if err != nil {
 			t.Fatal(err)
 		}
