@@ -42,7 +42,7 @@ type Report struct {
 	Reason    string `json:"reason,omitempty"`    // why it fails
 	Temporary bool   `json:"temporary,omitempty"` // it might not fail later: a key could not be fetched now
 	Closed    bool   `json:"closed,omitempty"`    // its newest seal says cv=fail: it takes no more sets (RFC 8617 section 5.1.2)
-	Instances int    `json:"instances"`           // the highest instance that was found
+	Instances int    `json:"instances"`           // the highest instance that was found; MaxSets if there are too many fields
 	// OldestPass is the oldest instance from which on the message was not changed, as far as the signatures cover it;
 	// 0 means that all hold (RFC 8617 section 5.2 step 5). It has a meaning only when the result is Pass.
 	OldestPass int   `json:"oldest_pass"`

@@ -276,6 +276,16 @@ func TestFullChain(t *testing.T) {
 	}
 }
 
+// TestTooManyFields has more fields than a chain may have, of whatever instance: nothing is added to them.
+func TestTooManyFields(t *testing.T) {
+	text := strings.Repeat("ARC-Seal: x\n", MaxSets*int(fields)+1) + letter
+	o := options(1)
+	o.Chain = verify(t, text, nil)
+	if _, err := Seal(message.Bytes([]byte(text)), o); o.Chain.Result != Fail || !errors.Is(err, ErrFull) {
+		t.Errorf("got %s, sealed %v; want fail and %v", o.Chain.Result, err, ErrFull)
+	}
+}
+
 func TestReproducible(t *testing.T) {
 	z := zone(t)
 	if a, b := sealed(t, letter, 1, z), sealed(t, letter, 1, z); a != b {

@@ -19,7 +19,7 @@ func collect(header []message.Field) *Report {
 			continue
 		}
 		if seen++; seen > MaxSets*int(fields) {
-			r.Sets = nil
+			r.Instances = MaxSets // it takes no more
 			return r.fail("more than %d sets", MaxSets)
 		}
 		part, err := readField(k, f)

@@ -110,7 +110,9 @@ func FuzzVerify(f *testing.F) {
 		if len(text) > 32<<10 {
 			return
 		}
-		text = strings.ReplaceAll(text, "\r\n", "\n")
+		for strings.Contains(text, "\r\n") { // a CR before a line end would be one, or content, by what stands after it
+			text = strings.ReplaceAll(text, "\r\n", "\n")
+		}
 		o := dkim.VerifyOptions{LookupTXT: fromMap(z)}
 		r, err := Verify(context.Background(), message.Bytes([]byte(text)), o)
 		if err != nil {
