@@ -41,7 +41,7 @@ const (
 	Helo     Scope = "helo"
 )
 
-// The limits of RFC 7208 section 4.6.4, and that on what an identity or an explanation may be long.
+// The limits of RFC 7208 section 4.6.4, and how long an identity or an explanation, in bytes, and the list of steps may be.
 const (
 	MaxLookups     = 10
 	MaxVoids       = 2
