@@ -147,6 +147,11 @@ func (r *Report) override(trust []string) {
 		if r.Override = trusted(r.ARC, d.From, trust); r.Override != nil {
 			d.Disposition = dmarc.NoPolicy
 		}
+		if r.ARC.Temporary {
+			later := *r.ARC
+			later.Result = arc.Pass
+			r.Undecided = trusted(&later, d.From, trust) != nil
+		}
 	}
 }
 

@@ -23,6 +23,9 @@ func (e Enforcement) Apply(r *Report, to *envelope.Envelope) error {
 	d := r.DMARC
 	switch {
 	case !e.DMARC || d == nil:
+	case d.Disposition == dmarc.Reject && r.Undecided:
+		return status.Errorf(status.TempFail, "DMARC policy for %s: the seal of a trusted host cannot be checked now", d.From).
+			WithReply(451, "4.7.0")
 	case d.Disposition == dmarc.Reject && d.From == "":
 		return status.Errorf(status.NoPerm, "Email rejected per DMARC policy: %s", status.Escape(d.Reason, 200))
 	case d.Disposition == dmarc.Reject:

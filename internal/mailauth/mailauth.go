@@ -63,8 +63,10 @@ type Report struct {
 	ARC      *arc.Report
 	DMARC    *dmarc.Report
 	Override *Override // why DMARC.Disposition is none though the owner wants something else; nil in all other cases
-	Field    AuthRes
-	Removed  []message.Field // the forged fields
+	// Undecided tells that there might be an Override when the keys of a chain can be fetched again.
+	Undecided bool
+	Field     AuthRes
+	Removed   []message.Field // the forged fields
 }
 
 // Verify checks a message and returns it with our fields on top and without the
