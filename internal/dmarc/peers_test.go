@@ -198,6 +198,11 @@ func nodePeer(t *testing.T) func([]peerCase) []string {
 	if _, err := os.Stat(filepath.Join(dir, "mailauth")); err != nil {
 		t.Skip("peer mailauth of Node is neither in NODE_PATH nor in bin/ci/npm, where .ci/run puts it")
 	}
+	load := exec.CommandContext(t.Context(), program, "-e", "require('mailauth/lib/dmarc')")
+	load.Env = append(os.Environ(), "NODE_PATH="+dir)
+	if out, err := load.CombinedOutput(); err != nil {
+		t.Skipf("peer mailauth does not run under this Node: %.300s", out)
+	}
 	return func(cases []peerCase) []string {
 		t.Helper()
 		in, err := json.Marshal(cases)
