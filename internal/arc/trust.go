@@ -3,7 +3,7 @@ package arc
 import (
 	"strings"
 
-	"golang.org/x/net/idna"
+	"pennypost/internal/dkim"
 )
 
 // TrustedFrom is the oldest instance from which on every seal is of a domain in the list; 0 if the newest is not. What these
@@ -15,22 +15,16 @@ func (r *Report) TrustedFrom(sealers []string) int {
 	}
 	list := map[string]bool{}
 	for _, s := range sealers {
-		list[ascii(s)] = true
+		list[fold(s)] = true
 	}
 	from := 0
-	for i := len(r.Sets); i > 0 && list[ascii(r.Sets[i-1].Seal.Domain)]; i-- {
+	for i := len(r.Sets); i > 0 && list[fold(r.Sets[i-1].Seal.Domain)]; i-- {
 		from = i
 	}
 	return from
 }
 
-func ascii(name string) string {
-	name = strings.TrimSuffix(name, ".")
-	if a, err := idna.Lookup.ToASCII(name); err == nil {
-		return a
-	}
-	return strings.ToLower(name)
-}
+func fold(name string) string { return strings.ToLower(dkim.ASCII(strings.TrimSuffix(name, "."))) }
 
 // Arrived is the report for a message that was changed here since it came in, when recorded is what a check found then: the
 // newest message signature does not hold any more, and need not. The seals must hold whatever was recorded.
