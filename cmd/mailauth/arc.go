@@ -14,6 +14,7 @@ import (
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
 	"pennypost/internal/handoff"
+	"pennypost/internal/mailauth/explain"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
 )
@@ -74,7 +75,9 @@ func (o *arcOptions) run(cmd *cobra.Command) error {
 		return fmt.Errorf("checking the message: %w", err)
 	}
 	if o.verbose {
-		explainARC(cmd.ErrOrStderr(), r)
+		if err := writeSteps(cmd.ErrOrStderr(), explain.ARC(r)); err != nil {
+			return status.Errorf(status.IO, "writing the steps: %w", err)
+		}
 	}
 	a := o.judge(r)
 	if err := o.write(cmd.OutOrStdout(), a); err != nil {
@@ -129,39 +132,4 @@ func (o *arcOptions) write(w io.Writer, a arcAnswer) error {
 	}
 	_, err := fmt.Fprintln(w, a.Result+"\t"+status.Escape(a.Reason, maxLine))
 	return err
-}
-
-// explainARC writes what was seen of a chain, a fact a line.
-func explainARC(w io.Writer, r *arc.Report) {
-	say := teller(w)
-	if r.Reason != "" {
-		say("arc: %s: %s", r.Result, r.Reason)
-	} else {
-		say("arc: %s", r.Result)
-	}
-	for _, s := range r.Sets {
-		explainSet(func(format string, a ...any) { say("arc %d: "+format, append([]any{s.Instance}, a...)...) }, s)
-	}
-}
-
-func explainSet(say func(format string, a ...any), s arc.Set) {
-	say("found: %s", strings.Join(strings.Fields(s.Results), " "))
-	say("chain before it: %s", s.CV)
-	for _, of := range []struct {
-		what string
-		sig  arc.Signature
-	}{{"seal", s.Seal}, {"message", s.Message}} {
-		verdict := "holds"
-		if !of.sig.OK {
-			verdict = of.sig.Reason
-		}
-		say("%s: of %s, selector %s, %s: %s", of.what, of.sig.Domain, of.sig.Selector, of.sig.Algorithm, verdict)
-		if of.sig.Key != "" {
-			say("%s: key at %s, %d bits: %s", of.what, of.sig.Query, of.sig.Bits, of.sig.Key)
-		}
-	}
-	if s.Message.GotBody != "" {
-		say("message: body hash %s, signed %s", s.Message.GotBody, s.Message.WantBody)
-		say("message: header fields signed: %s", strings.Join(s.Message.Names, ", "))
-	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +12,7 @@ import (
 	"pennypost/internal/dkim"
 	"pennypost/internal/handoff"
 	"pennypost/internal/mailauth"
+	"pennypost/internal/mailauth/explain"
 	"pennypost/internal/message"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
@@ -76,10 +76,8 @@ func (o *dkimOptions) run(cmd *cobra.Command) error {
 		shown = []dkim.Result{{Verdict: dkim.None, Reason: whyNone(header), Length: -1}}
 	}
 	if o.verbose {
-		say := teller(cmd.ErrOrStderr())
-		for i := range results {
-			tellSignature(say, i+1, &results[i])
-			tellMore(say, i+1, &results[i], header, now)
+		if err := writeSteps(cmd.ErrOrStderr(), explain.DKIM(results, header, now)); err != nil {
+			return status.Errorf(status.IO, "writing the steps: %w", err)
 		}
 	}
 	if err := o.write(cmd.OutOrStdout(), shown, header); err != nil {
@@ -136,56 +134,6 @@ func (o *dkimOptions) write(w io.Writer, results []dkim.Result, header message.H
 		}
 	}
 	return nil
-}
-
-// tellSignature says what was seen of a signature.
-func tellSignature(say func(format string, a ...any), n int, s *dkim.Result) {
-	reason := ""
-	if s.Reason != "" {
-		reason = ": " + s.Reason
-	}
-	say("dkim %d: %s%s", n, s.Verdict, reason)
-	if s.Domain != "" {
-		say("dkim %d: signature of %s, selector %s, %s, %s", n, s.Domain, s.Selector, s.Algorithm, s.Canon)
-	}
-	if s.Key != "" {
-		say("dkim %d: key at %s, %d bits: %s", n, s.Query, s.Bits, s.Key)
-	}
-	if s.GotBody != "" {
-		say("dkim %d: body hash %s, signed %s", n, s.GotBody, s.WantBody)
-	}
-	if s.Bits != 0 {
-		say("dkim %d: body %s, header %s", n, matches(s.BodyOK), matches(s.HeaderOK))
-	}
-}
-
-// tellMore says what else there is to know: the header as it was hashed, a line of it each, and what is unusual or not covered.
-func tellMore(say func(format string, a ...any), n int, s *dkim.Result, header message.Header, now time.Time) {
-	if len(s.Names) > 0 {
-		say("dkim %d: signed header fields: %s", n, strings.Join(s.Names, ", "))
-	}
-	if len(s.Canonical) > 0 {
-		for line := range strings.SplitSeq(string(s.Canonical), "\r\n") {
-			say("dkim %d: hashed: %s", n, line)
-		}
-	}
-	for _, note := range s.Notes(now) {
-		say("dkim %d: note: %s", n, note)
-	}
-	if s.Query == "" {
-		return // not looked at, or not even readable
-	}
-	var add []string
-	for _, g := range s.Uncovered(header) {
-		if g.Kind == dkim.GapAdd {
-			add = append(add, g.Name)
-		} else {
-			say("dkim %d: not covered: %s", n, g)
-		}
-	}
-	if len(add) > 0 {
-		say("dkim %d: not covered: more fields could be added of %s", n, strings.Join(add, ", "))
-	}
 }
 
 // signature is a dkim.Result as a JSON line.

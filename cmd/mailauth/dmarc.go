@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,6 +11,7 @@ import (
 	"pennypost/internal/dmarc"
 	"pennypost/internal/handoff"
 	"pennypost/internal/mailauth"
+	"pennypost/internal/mailauth/explain"
 	"pennypost/internal/status"
 )
 
@@ -58,15 +58,14 @@ func (o *dmarcOptions) run(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		find = o.suppose
 	}
-	r, err := find(cmd, args, options)
+	r, steps, err := find(cmd, args, options)
 	if err != nil {
 		return err
 	}
-	switch {
-	case o.verbose && len(args) == 1:
-		explainDMARC(teller(cmd.ErrOrStderr()), r.DMARC)
-	case o.verbose:
-		explain(cmd.ErrOrStderr(), r)
+	if o.verbose {
+		if err := writeSteps(cmd.ErrOrStderr(), steps); err != nil {
+			return status.Errorf(status.IO, "writing the steps: %w", err)
+		}
 	}
 	if err := o.write(cmd.OutOrStdout(), r.DMARC); err != nil {
 		return status.Errorf(status.IO, "writing the result: %w", err)
@@ -75,10 +74,10 @@ func (o *dmarcOptions) run(cmd *cobra.Command, args []string) error {
 }
 
 // suppose asks about a message that is not there.
-func (o *dmarcOptions) suppose(cmd *cobra.Command, args []string, with mailauth.Options) (*mailauth.Report, error) {
+func (o *dmarcOptions) suppose(cmd *cobra.Command, args []string, with mailauth.Options) (*mailauth.Report, []explain.Step, error) {
 	for _, flag := range []string{"ip", "helo", "from", "trust"} {
 		if o.given(flag) {
-			return nil, cli.Usagef("--%s goes with a message, not with a domain", flag)
+			return nil, nil, cli.Usagef("--%s goes with a message, not with a domain", flag)
 		}
 	}
 	var auths []dmarc.Auth
@@ -91,29 +90,30 @@ func (o *dmarcOptions) suppose(cmd *cobra.Command, args []string, with mailauth.
 	r := dmarc.EvaluateDomain(cmd.Context(), args[0], auths, dmarc.Options{
 		Resolver: with.Resolver, Mode: with.Mode, Whole: with.Whole})
 	if r.From == "" {
-		return nil, cli.Usagef("%q is not a domain", args[0])
+		return nil, nil, cli.Usagef("%q is not a domain", args[0])
 	}
-	return &mailauth.Report{DMARC: r}, nil
+	return &mailauth.Report{DMARC: r}, explain.DMARC(r), nil
 }
 
-func (o *dmarcOptions) check(cmd *cobra.Command, _ []string, with mailauth.Options) (*mailauth.Report, error) {
+func (o *dmarcOptions) check(cmd *cobra.Command, _ []string, with mailauth.Options) (*mailauth.Report, []explain.Step, error) {
 	if o.spf != "" || len(o.dkim) > 0 {
-		return nil, cli.Usagef("--spf and --dkim go with a domain, not with a message")
+		return nil, nil, cli.Usagef("--spf and --dkim go with a domain, not with a message")
 	}
 	m, e, err := handoff.Receive(handoff.Input{})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer m.Close()
 	if err := o.session(e, &with); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	with.Session.Trusted = false // it was asked for
 	r, err := mailauth.Check(cmd.Context(), m, with)
 	if err != nil {
-		return nil, fmt.Errorf("checking the message: %w", err)
+		return nil, nil, fmt.Errorf("checking the message: %w", err)
 	}
-	return r, nil
+	steps, err := stepsOf(m, r, with)
+	return r, steps, err
 }
 
 func (o *dmarcOptions) write(w io.Writer, r *dmarc.Report) error {
@@ -128,61 +128,4 @@ func (o *dmarcOptions) write(w io.Writer, r *dmarc.Report) error {
 	}
 	_, err := fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", r.Result, r.From, r.Disposition, status.Escape(reason, maxLine))
 	return err
-}
-
-// explainDMARC writes the way to a verdict, a fact a line.
-func explainDMARC(say func(format string, a ...any), r *dmarc.Report) {
-	say("dmarc: %s: %s", r.Result, r.Reason)
-	for _, w := range r.Walks {
-		for _, q := range w.Queries {
-			if !q.Known || q.Domain == w.Start {
-				say("dmarc: _dmarc.%s: %s", q.Domain, found(q))
-			}
-		}
-		if w.Org != "" {
-			say("dmarc: organisational domain of %s: %s (%s)", w.Start, w.Org, w.Rule)
-		}
-	}
-	if r.Record != nil {
-		for _, p := range r.Record.Problems {
-			say("dmarc: record of %s: %s", r.PolicyDomain, p)
-		}
-	}
-	for _, a := range r.Alignments {
-		say("dmarc: %s %s: %s: %s", a.Method, a.Domain, aligned(a.Aligned), a.Why)
-	}
-	if r.Policy != "" {
-		tag := "no p"
-		if r.Tag != "" {
-			tag = r.Tag
-		}
-		say("dmarc: policy %s (%s of %s), disposition %s", r.Policy, tag, r.PolicyDomain, r.Disposition)
-	}
-	if r.Other != nil {
-		explainDMARC(func(format string, a ...any) { say("RFC 7489: "+format, a...) }, r.Other)
-	}
-	if r.Differ != "" {
-		say("dmarc: %s", r.Differ)
-	}
-}
-
-func found(q dmarc.Query) string {
-	switch {
-	case q.Error != "":
-		return q.Error
-	case q.Record != nil:
-		return q.Texts[0]
-	case len(q.Texts) > 0:
-		return "several records, so none: " + strings.Join(q.Texts, " | ")
-	case q.Absent:
-		return "no such name"
-	}
-	return "no record"
-}
-
-func aligned(yes bool) string {
-	if yes {
-		return "aligned"
-	}
-	return "not aligned"
 }

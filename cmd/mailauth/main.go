@@ -27,10 +27,11 @@ func newCommand() *cobra.Command {
 			"  smtpd --office /srv/mail -- mailauth verify -- deliver --office /srv/mail",
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return cli.Usagef("a command is wanted: verify, spf, dkim, dmarc, arc, batch, sign, seal, keygen, key or lint")
+			return cli.Usagef("a command is wanted: verify, explain, spf, dkim, dmarc, arc, batch, sign, seal, keygen, key or lint")
 		},
 	}
-	cmd.AddCommand(newVerify(), newSPF(), newDKIM(), newDMARC(), newARC(), newBatch(), newSign(), newSeal(), newKeygen(), newKey(), newLint())
+	cmd.AddCommand(newVerify(), newExplain(), newSPF(), newDKIM(), newDMARC(), newARC(), newBatch(), newSign(), newSeal(), newKeygen(),
+		newKey(), newLint())
 	return cmd
 }
 

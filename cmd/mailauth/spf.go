@@ -12,6 +12,7 @@ import (
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
 	"pennypost/internal/mailauth"
+	"pennypost/internal/mailauth/explain"
 	"pennypost/internal/resolver"
 	"pennypost/internal/spf"
 	"pennypost/internal/status"
@@ -63,8 +64,8 @@ func (o *spfOptions) run(cmd *cobra.Command, args []string) error {
 	}
 	r := spf.Evaluate(cmd.Context(), q, spf.Options{Resolver: dns, Now: dns.Now()})
 	if o.verbose {
-		for _, s := range r.Steps {
-			showStep(cmd.ErrOrStderr(), s)
+		if err := writeSteps(cmd.ErrOrStderr(), explain.SPF(r, ip)); err != nil {
+			return status.Errorf(status.IO, "writing the steps: %w", err)
 		}
 	}
 	if err := o.write(cmd.OutOrStdout(), r); err != nil {
@@ -93,44 +94,4 @@ func (o *spfOptions) write(w io.Writer, r *spf.Report) error {
 	}
 	_, err := fmt.Fprintln(w, line)
 	return err
-}
-
-// showStep writes a step of an SPF evaluation: what was done, and below it each question with its answer.
-func showStep(w io.Writer, s spf.Step) {
-	indent := strings.Repeat("  ", s.Depth)
-	say := func(format string, a ...any) {
-		fmt.Fprintln(w, indent+status.Escape(fmt.Sprintf(format, a...), maxLine))
-	}
-	switch {
-	case s.Term != "":
-		line := fmt.Sprintf("%s: %s", s.Term, came(s))
-		if s.Target != "" {
-			line += ", about " + s.Target
-		}
-		say("%s (look-ups %d of %d, void %d of %d)", line, s.Lookups, spf.MaxLookups, s.Voids, spf.MaxVoids)
-	case s.Record != "":
-		say("record of %s: %s", s.Domain, s.Record)
-	default:
-		say("record of %s", s.Domain)
-	}
-	for _, q := range s.Questions {
-		if s.Record != "" {
-			continue // it is the answer
-		}
-		said := strings.Join(q.Answers, ", ")
-		if q.Error != "" {
-			said = q.Error
-		}
-		say("  %s %s: %s", q.Type, q.Name, said)
-	}
-	if s.Note != "" {
-		say("  %s", s.Note)
-	}
-}
-
-func came(s spf.Step) string {
-	if s.Matched {
-		return "yes"
-	}
-	return "no"
 }

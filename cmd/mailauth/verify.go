@@ -53,7 +53,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	options.ReceivedSPF = o.receivedSPF
+	options.ReceivedSPF, options.Whole = o.receivedSPF, o.verbose || o.json
 	return filter(cmd, args, func(ctx context.Context, m *message.Message, e *envelope.Envelope) (*message.Message, error) {
 		if err := o.session(e, &options); err != nil {
 			return nil, err
@@ -63,7 +63,7 @@ func (o *verifyOptions) run(cmd *cobra.Command, args []string) error {
 			return nil, fmt.Errorf("checking the message: %w", err)
 		}
 		// Before the next program runs, so that the last line is its own.
-		if err := o.explain(cmd.ErrOrStderr(), report); err != nil {
+		if err := o.explain(cmd.ErrOrStderr(), m, report, options); err != nil {
 			return nil, err
 		}
 		if err := o.enforce.Apply(report, e); err != nil {
@@ -73,14 +73,19 @@ func (o *verifyOptions) run(cmd *cobra.Command, args []string) error {
 	})
 }
 
-func (o *verifyOptions) explain(w io.Writer, r *mailauth.Report) error {
-	if o.json {
-		return explainJSON(w, r)
+func (o *verifyOptions) explain(w io.Writer, m *message.Message, r *mailauth.Report, options mailauth.Options) error {
+	write := writeSteps
+	switch {
+	case o.json:
+		write = writeJSON
+	case !o.verbose:
+		return nil
 	}
-	if o.verbose {
-		explain(w, r)
+	steps, err := stepsOf(m, r, options)
+	if err != nil {
+		return err
 	}
-	return nil
+	return write(w, steps)
 }
 
 // demand is nil when the message is as --require says, and the refusal otherwise.

@@ -1,0 +1,127 @@
+package explain
+
+import (
+	"strings"
+	"time"
+
+	"pennypost/internal/dkim"
+	"pennypost/internal/message"
+)
+
+// DKIM tells of each signature what it covers, its key, both of its halves, and what it leaves open.
+func DKIM(results []dkim.Result, header message.Header, now time.Time) []Step {
+	var steps []Step
+	for i := range results {
+		l := list{common: Step{Method: "dkim", Number: i + 1}}
+		l.signature(&results[i], header, now)
+		steps = append(steps, l.steps...)
+	}
+	if len(results) == 0 {
+		l := list{common: Step{Method: "dkim"}}
+		l.add("result", 0, "There is no signature.").came(string(dkim.None))
+		steps = l.steps
+	}
+	return steps
+}
+
+func (l *list) signature(r *dkim.Result, header message.Header, now time.Time) {
+	if r.Domain != "" {
+		l.add("signature", 0, "A signature of %s by %s, selector %s, %s.", r.Domain, or(r.Algorithm, "nothing"), r.Selector, or(r.Canon, "no form")).
+			note("domain", r.Domain).shown("identifier", r.Identifier).note("selector", r.Selector).note("algorithm", r.Algorithm).
+			note("canonicalization", r.Canon).note("fields", r.Names).lines("fields", strings.Join(r.Names, " ")).
+			note("time", unix(r.Time)).note("expires", unix(r.Expires)).length(r)
+	}
+	l.key(r)
+	l.halves(r)
+	for _, n := range r.Notes(now) {
+		l.add("note", 1, "Note: %s.", n)
+	}
+	l.gaps(r, header)
+	reason := ""
+	if r.Reason != "" {
+		reason = ": " + r.Reason
+	}
+	counts := ""
+	if r.Verdict == dkim.Pass && !r.Counts() {
+		counts = " It does not count for DMARC, since it leaves a part of the body open."
+	}
+	l.add("result", 0, "DKIM says %s%s.%s", r.Verdict, reason, counts).came(string(r.Verdict)).
+		note("reason", r.Reason).note("domain", r.Domain).note("counts", r.Counts())
+}
+
+// unix is a time for programs, nil when there is none.
+func unix(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.Unix()
+}
+
+func (s *Step) length(r *dkim.Result) {
+	if r.Domain != "" && r.Length >= 0 {
+		s.shown("length", r.Length)
+	}
+}
+
+func (l *list) key(r *dkim.Result) {
+	switch {
+	case r.Query == "":
+		return // it did not come to that
+	case r.Key == "":
+		l.add("key", 1, "There is no key to be used at %s.", r.Query).note("query", r.Query).note("records", r.Records)
+		return
+	}
+	l.add("key", 1, "The key at %s has %d bits.", r.Query, r.Bits).note("query", r.Query).note("records", r.Records).
+		note("record", r.Record).note("bits", r.Bits).note("testing", r.Testing).shown("key", r.Key)
+}
+
+func matches(ok bool) string {
+	if ok {
+		return "matches"
+	}
+	return "does not match"
+}
+
+// halves are the hash of the body and the signature of the header. Both are always told.
+func (l *list) halves(r *dkim.Result) {
+	if r.GotBody == "" {
+		return
+	}
+	l.add("body", 1, "The body %s.", matches(r.BodyOK)).note("body_ok", r.BodyOK).
+		shown("signed_body_hash", r.WantBody).shown("body_hash", r.GotBody).unsigned(r.Open)
+	var st *Step
+	if r.Bits == 0 {
+		st = l.add("header", 1, "The header cannot be checked without a key.")
+	} else {
+		st = l.add("header", 1, "The header %s.", matches(r.HeaderOK)).note("header_ok", r.HeaderOK)
+	}
+	st.note("canonical_header", string(r.Canonical)).lines("hashed", strings.Split(string(r.Canonical), "\r\n")...)
+}
+
+func (s *Step) unsigned(n int64) {
+	if n > 0 {
+		s.note("unsigned_bytes", n)
+	}
+}
+
+// gaps tells what the signature does not cover; fields that could be added stand in one step.
+func (l *list) gaps(r *dkim.Result, header message.Header) {
+	if r.Query == "" {
+		return
+	}
+	var add []string
+	for _, g := range r.Uncovered(header) {
+		switch g.Kind {
+		case dkim.GapAdd:
+			add = append(add, g.Name)
+		case dkim.GapBody:
+			l.add("uncovered", 1, "Not covered: %s.", g).note("kind", g.Kind).note("bytes", g.Bytes)
+		default:
+			l.add("uncovered", 1, "Not covered: %s.", g).note("kind", g.Kind).note("fields", []string{g.Name}).note("count", g.Count)
+		}
+	}
+	if len(add) > 0 {
+		l.add("uncovered", 1, "Not covered: more fields can be added of %s.", strings.Join(add, ", ")).
+			note("kind", dkim.GapAdd).note("fields", add)
+	}
+}
