@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"time"
+	"sync/atomic"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/live"
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 	"pennypost/internal/status"
@@ -148,11 +148,12 @@ func (b *batch) put(queue chan<- *job, j *job) bool {
 }
 
 func (b *batch) readFeed(source string, f feed, queue chan<- *job) error {
-	bar := newBar(f)
-	defer bar.done()
+	var at atomic.Int64
+	defer watch(f, &at)()
 	for n := 1; ; n++ {
 		m, place, err := f.next()
-		bar.show()
+		done, _ := f.progress()
+		at.Store(done)
 		var bad *unreadable
 		if err != nil && !errors.As(err, &bad) {
 			if err == io.EOF {
@@ -247,36 +248,16 @@ func (b *batch) end() error {
 	return nil
 }
 
-// bar shows on a terminal how far a source is read, unless the results go there.
-type bar struct {
-	of  feed
-	bar *progressbar.ProgressBar
-}
-
-func newBar(f feed) *bar {
-	b := &bar{of: f}
-	if !term.IsTerminal(int(os.Stderr.Fd())) || term.IsTerminal(int(os.Stdout.Fd())) {
-		return b
+// watch shows on a terminal how far a source is read, unless the results go there.
+func watch(f feed, at *atomic.Int64) (stop func()) {
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		return func() {}
 	}
-	_, size := f.progress()
-	b.bar = progressbar.NewOptions64(size,
-		progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionClearOnFinish())
-	return b
-}
-
-func (b *bar) show() {
-	if b.bar != nil {
-		at, _ := b.of.progress()
-		_ = b.bar.Set64(at)
-	}
-}
-
-func (b *bar) done() {
-	if b.bar != nil {
-		_ = b.bar.Exit()
-		_ = b.bar.Clear()
-	}
+	_, of := f.progress()
+	return live.Show(os.Stderr, func() string {
+		if of <= 0 {
+			return fmt.Sprint(at.Load())
+		}
+		return fmt.Sprintf("%d%%", at.Load()*100/of)
+	})
 }

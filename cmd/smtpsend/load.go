@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/cli/live"
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
 	"pennypost/internal/smtp"
@@ -271,29 +272,13 @@ func (l *loading) ours(c net.Conn) (net.Conn, error) {
 	return nil, fmt.Errorf("%s: %w", c.RemoteAddr(), errNotMine)
 }
 
-// show prints the rate on a terminal twice a second until stop is called.
+// show prints the rate on a terminal until stop is called.
 func (l *loading) show(w io.Writer) (stop func()) {
-	if _, ok := terminalWidth(w); !ok {
-		return func() {}
-	}
-	done := make(chan struct{})
-	var shown sync.WaitGroup
-	shown.Go(func() {
-		const often = 500 * time.Millisecond
-		t := time.NewTicker(often)
-		defer t.Stop()
-		before := 0
-		for {
-			select {
-			case <-done:
-				fmt.Fprint(w, "\r\x1b[K")
-				return
-			case <-t.C:
-				taken, refused := l.counts()
-				fmt.Fprintf(w, "\r\x1b[K%d taken, %d refused, %.0f/s", taken, refused, float64(taken-before)/often.Seconds())
-				before = taken
-			}
-		}
+	before := 0
+	return live.Show(w, func() string {
+		taken, refused := l.counts()
+		text := fmt.Sprintf("%d taken, %d refused, %.0f/s", taken, refused, float64(taken-before)/live.Every.Seconds())
+		before = taken
+		return text
 	})
-	return func() { close(done); shown.Wait() }
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
@@ -48,16 +49,16 @@ func Record(text string) ([]Finding, error) {
 }
 
 var (
-	versionTag = regexp.MustCompile(`(?i)^[\s"';\\]*v\s*=\s*(spf|dkim|dmarc|sts|tlsrpt|bimi)`)
-	keyTag     = regexp.MustCompile(`(?i)(^|;)\s*p\s*=`)
-	keyType    = regexp.MustCompile(`(?i)(^|;)\s*k\s*=`)
+	versionTag = pattern(`(?i)^[\s"';\\]*v\s*=\s*(spf|dkim|dmarc|sts|tlsrpt|bimi)`)
+	keyTag     = pattern(`(?i)(^|;)\s*p\s*=`)
+	keyType    = pattern(`(?i)(^|;)\s*k\s*=`)
 )
 
 // kindOf is the check a text is meant for, also when it is not quite right; "" if for none.
 func kindOf(text string) string {
-	m := versionTag.FindStringSubmatch(text)
+	m := versionTag().FindStringSubmatch(text)
 	switch {
-	case m == nil && keyTag.MatchString(text) && keyType.MatchString(text):
+	case m == nil && keyTag().MatchString(text) && keyType().MatchString(text):
 		return "dkim"
 	case m == nil:
 		return ""
@@ -72,14 +73,19 @@ func kindOf(text string) string {
 	}
 }
 
+// pattern compiles a regular expression when it is first needed: a filter that starts for each message looks for none of these.
+func pattern(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
+
 // zoneLine is what stands before the text in a line of a zone file.
-var zoneLine = regexp.MustCompile(`(?i)^\S*(\s+\d+)?(\s+IN)?(\s+\d+)?\s+TXT\s+`)
+var zoneLine = pattern(`(?i)^\S*(\s+\d+)?(\s+IN)?(\s+\d+)?\s+TXT\s+`)
 
 // unwrap takes a record out of what it was copied in: a line of a zone file, quotes.
 func unwrap(text string) (record string, found []Finding) {
 	record = strings.TrimSpace(text)
 	wasLine := false
-	if prefix := zoneLine.FindString(record); prefix != "" {
+	if prefix := zoneLine().FindString(record); prefix != "" {
 		record, wasLine = record[len(prefix):], true
 	}
 	record = strings.TrimSuffix(strings.TrimSpace(strings.TrimPrefix(record, "(")), ")")

@@ -2,12 +2,11 @@ package lint
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 )
 
 // unquoted is a TXT record in a zone file whose text has no quotes.
-var unquoted = regexp.MustCompile(`(?i)\sTXT\s+\(?\s*([^"\s;(][^"]*?);`)
+var unquoted = pattern(`(?i)\sTXT\s+\(?\s*([^"\s;(][^"]*?);`)
 
 // Zone looks at the text of a zone file, for what can no longer be seen in its records: strings that are too long, and
 // texts that lost what follows their first semicolon.
@@ -21,7 +20,7 @@ func Zone(text string) (found []Finding) {
 		if strings.HasPrefix(strings.TrimSpace(line), ";") {
 			continue
 		}
-		if m := unquoted.FindStringSubmatch(line); m != nil && kindOf(m[1]) != "" {
+		if m := unquoted().FindStringSubmatch(line); m != nil && kindOf(m[1]) != "" {
 			say("everything from the first semicolon on is a comment: the text has to stand in quotes")
 			continue
 		}
