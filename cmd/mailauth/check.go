@@ -9,6 +9,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
+	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
 	"pennypost/internal/envelope"
 	"pennypost/internal/mailauth"
@@ -82,6 +83,7 @@ func (c *checkFlags) options() (o mailauth.Options, err error) {
 		return o, err
 	}
 	o.Resolver, o.Now = dns, dns.Now()
+	o.DKIM.Keys = new(dkim.KeyCache)
 	return o, nil
 }
 

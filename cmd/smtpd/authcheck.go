@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"pennypost/internal/cli"
+	"pennypost/internal/dkim"
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 	"pennypost/internal/smtp"
@@ -52,6 +53,7 @@ func (k *checks) authenticate(ctx context.Context, f *smtp.Facts, m *message.Mes
 		IDs:      []string{k.name},
 		Session:  mailauth.Session{IP: ip, Helo: c.Helo, Sender: f.Envelope.Sender.String(), Trusted: k.mayRelay(c)},
 		Resolver: k.dns,
+		DKIM:     dkim.VerifyOptions{Keys: &k.keys},
 		Trust:    k.auth.trust,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"pennypost/internal/cli"
 	"pennypost/internal/cli/dnsflags"
+	"pennypost/internal/dkim"
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
 	"pennypost/internal/policy"
@@ -64,6 +65,7 @@ type checks struct {
 	grey    *policy.Greylist   // nil: none
 	filters *milter.Filters    // nil: none
 	dns     *resolver.Resolver // nil when no check needs it
+	keys    dkim.KeyCache
 	log     *slog.Logger
 }
 
