@@ -182,14 +182,14 @@ func (o *SignOptions) names(index Index) []string {
 	for _, list := range [][]string{{"From"}, o.Fields, o.Oversign} {
 		for _, n := range list {
 			lower := strings.ToLower(n)
-			if done[lower] {
-				continue
-			}
-			done[lower] = true
 			count := index.Count(n)
 			if over[lower] || count == 0 && lower == "from" {
 				count++
 			}
+			if count == 0 || done[lower] {
+				continue
+			}
+			done[lower] = true
 			for range count {
 				names = append(names, n)
 			}
