@@ -76,7 +76,11 @@ func (o *dkimOptions) run(cmd *cobra.Command) error {
 		shown = []dkim.Result{{Verdict: dkim.None, Reason: whyNone(header), Length: -1}}
 	}
 	if o.verbose {
-		if err := writeSteps(cmd.ErrOrStderr(), explain.DKIM(results, header, now)); err != nil {
+		damage, err := dkim.Examine(m, results)
+		if err != nil {
+			return fmt.Errorf("explaining the results: %w", err)
+		}
+		if err := writeSteps(cmd.ErrOrStderr(), explain.DKIM(results, damage, header, now)); err != nil {
 			return status.Errorf(status.IO, "writing the steps: %w", err)
 		}
 	}

@@ -94,7 +94,11 @@ func stepsOf(m *message.Message, r *mailauth.Report, o mailauth.Options) ([]expl
 	if err != nil {
 		return nil, fmt.Errorf("explaining the results: %w", err)
 	}
-	return explain.Message(r, explain.Input{Session: o.Session, Header: header, Now: o.Now}), nil
+	damage, err := dkim.Examine(m, r.DKIM)
+	if err != nil {
+		return nil, fmt.Errorf("explaining the results: %w", err)
+	}
+	return explain.Message(r, explain.Input{Session: o.Session, Header: header, Now: o.Now, Damage: damage}), nil
 }
 
 // unsure says whether something that was asked may have another answer later.

@@ -19,7 +19,8 @@ func ARC(r *arc.Report) []Step {
 	case r.Result == arc.None:
 		l.add("result", 0, "There is no chain of seals (ARC).")
 	case r.Result == arc.Pass:
-		l.add("result", 0, "The chain holds; the message was not changed since set %d.", max(r.OldestPass, 1)).note("oldest_pass", r.OldestPass)
+		l.add("result", 0, "The chain holds; the message was not changed since set %d.", max(r.OldestPass, 1)).
+			note("oldest_pass", r.OldestPass)
 	default:
 		l.add("result", 0, "The chain does not hold: %s.", r.Reason).note("reason", r.Reason).note("temporary", r.Temporary)
 	}

@@ -9,11 +9,12 @@ import (
 )
 
 // DKIM tells of each signature what it covers, its key, both of its halves, and what it leaves open.
-func DKIM(results []dkim.Result, header message.Header, now time.Time) []Step {
+// Damage is what was found out about those that do not match; it may be nil.
+func DKIM(results []dkim.Result, damage []dkim.Damage, header message.Header, now time.Time) []Step {
 	var steps []Step
 	for i := range results {
 		l := list{common: Step{Method: "dkim", Number: i + 1}}
-		l.signature(&results[i], header, now)
+		l.signature(&results[i], damageOf(damage, i), header, now)
 		steps = append(steps, l.steps...)
 	}
 	if len(results) == 0 {
@@ -24,15 +25,16 @@ func DKIM(results []dkim.Result, header message.Header, now time.Time) []Step {
 	return steps
 }
 
-func (l *list) signature(r *dkim.Result, header message.Header, now time.Time) {
+func (l *list) signature(r *dkim.Result, d dkim.Damage, header message.Header, now time.Time) {
 	if r.Domain != "" {
-		l.add("signature", 0, "A signature of %s by %s, selector %s, %s.", r.Domain, or(r.Algorithm, "nothing"), r.Selector, or(r.Canon, "no form")).
+		l.add("signature", 0, "A signature of %s by %s, selector %s, %s.",
+			r.Domain, or(r.Algorithm, "nothing"), r.Selector, or(r.Canon, "no form")).
 			note("domain", r.Domain).shown("identifier", r.Identifier).note("selector", r.Selector).note("algorithm", r.Algorithm).
 			note("canonicalization", r.Canon).note("fields", r.Names).lines("fields", strings.Join(r.Names, " ")).
 			note("time", unix(r.Time)).note("expires", unix(r.Expires)).length(r)
 	}
 	l.key(r)
-	l.halves(r)
+	l.halves(r, d)
 	for _, n := range r.Notes(now) {
 		l.add("note", 1, "Note: %s.", n)
 	}
@@ -83,19 +85,52 @@ func matches(ok bool) string {
 }
 
 // halves are the hash of the body and the signature of the header. Both are always told.
-func (l *list) halves(r *dkim.Result) {
+func (l *list) halves(r *dkim.Result, d dkim.Damage) {
 	if r.GotBody == "" {
 		return
 	}
 	l.add("body", 1, "The body %s.", matches(r.BodyOK)).note("body_ok", r.BodyOK).
 		shown("signed_body_hash", r.WantBody).shown("body_hash", r.GotBody).unsigned(r.Open)
+	l.repair("body", d.Body, d.BodySearched)
 	var st *Step
 	if r.Bits == 0 {
 		st = l.add("header", 1, "The header cannot be checked without a key.")
 	} else {
 		st = l.add("header", 1, "The header %s.", matches(r.HeaderOK)).note("header_ok", r.HeaderOK)
 	}
+	st.shown("signed_header_hash", d.WantHeader).shown("header_hash", d.GotHeader)
 	st.note("canonical_header", string(r.Canonical)).lines("hashed", strings.Split(string(r.Canonical), "\r\n")...)
+	if d.Foreign {
+		l.add("repair", 1, "The signature was not made with this key, or it was damaged itself.").
+			note("half", "header").note("foreign", true)
+	}
+	l.repair("header", d.Header, d.HeaderSearched)
+}
+
+func damageOf(all []dkim.Damage, i int) dkim.Damage {
+	if i < len(all) {
+		return all[i]
+	}
+	return dkim.Damage{}
+}
+
+// repair says what makes a half of a signature match.
+func (l *list) repair(half string, found []dkim.Repair, searched bool) {
+	switch {
+	case len(found) > 0:
+		l.add("repair", 1, "The %s matches if %s.", half, undone(found)).note("half", half).note("repairs", found)
+	case searched:
+		l.add("repair", 1, "Nothing that is usually done to a message explains why the %s does not match.", half).note("half", half)
+	}
+}
+
+// undone is the end of a sentence.
+func undone(repairs []dkim.Repair) string {
+	var out []string
+	for _, r := range repairs {
+		out = append(out, r.String())
+	}
+	return strings.Join(out, " and ")
 }
 
 func (s *Step) unsigned(n int64) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"time"
 
+	"pennypost/internal/dkim"
 	"pennypost/internal/mailauth"
 	"pennypost/internal/message"
 )
@@ -122,6 +123,7 @@ type Input struct {
 	Session mailauth.Session
 	Header  message.Header // of the message that was checked
 	Now     time.Time      // when
+	Damage  []dkim.Damage  // what is known of why signatures do not match, for each of them; or nil
 }
 
 // Message is everything about a message that was checked, with one sentence at the end that says what became of it.
@@ -133,7 +135,7 @@ func Message(r *mailauth.Report, in Input) []Step {
 	if r.HELO != nil {
 		steps = append(steps, SPF(r.HELO, in.Session.IP)...)
 	}
-	steps = append(steps, DKIM(r.DKIM, in.Header, in.Now)...)
+	steps = append(steps, DKIM(r.DKIM, in.Damage, in.Header, in.Now)...)
 	if r.ARC != nil {
 		steps = append(steps, ARC(r.ARC)...)
 	}
@@ -151,7 +153,7 @@ func Message(r *mailauth.Report, in Input) []Step {
 		l.add("removed", 0, "Removed, since it only pretends to be ours: %s: %s", f.Name, f.Value()).
 			note("field", f.Name).note("value", f.Value())
 	}
-	return append(append(steps, l.steps...), verdict(r, in.Session))
+	return append(append(steps, l.steps...), verdict(r, in))
 }
 
 // session says how the message came.
@@ -165,7 +167,8 @@ func session(in Input) []Step {
 	case !s.IP.IsValid():
 		st = l.add("session", 0, "Which host the message came from is not known, so SPF is not asked.")
 	default:
-		st = l.add("session", 0, "The message came from %s, which called itself %s, with the sender <%s>.", s.IP, or(s.Helo, "nothing"), s.Sender)
+		st = l.add("session", 0, "The message came from %s, which called itself %s, with the sender <%s>.",
+			s.IP, or(s.Helo, "nothing"), s.Sender)
 	}
 	if s.IP.IsValid() {
 		st.note("ip", s.IP.String())

@@ -49,7 +49,11 @@ func full() *mailauth.Report {
 // Each step is one JSON object of its own members: none comes twice, and none is null or an empty text.
 func TestStepsAreObjects(t *testing.T) {
 	header := message.Header{Fields: []message.Field{{Name: "Subject", Raw: []byte("Subject: x\n")}}}
-	in := Input{mailauth.Session{IP: netip.MustParseAddr("192.0.2.1"), Helo: "h", Sender: "a@other.test"}, header, time.Unix(3, 0)}
+	in := Input{mailauth.Session{IP: netip.MustParseAddr("192.0.2.1"), Helo: "h", Sender: "a@other.test"}, header, time.Unix(3, 0), []dkim.Damage{
+		{Body: []dkim.Repair{{Kind: dkim.RepairLines, Lines: 2}}, HeaderSearched: true,
+			WantHeader: "w", GotHeader: "g"},
+		{Foreign: true},
+	}}
 	kinds := map[string]bool{}
 	for _, s := range Message(full(), in) {
 		kinds[s.Method+" "+s.Name] = true
@@ -78,7 +82,7 @@ func TestStepsAreObjects(t *testing.T) {
 		}
 	}
 	for _, k := range []string{"session session", "spf question", "spf record", "spf term", "spf result", "helo result", "dkim signature", "dkim key",
-		"dkim body", "dkim header", "dkim note", "dkim uncovered", "dkim result", "arc set", "arc seal", "arc message", "arc result",
+		"dkim body", "dkim header", "dkim note", "dkim uncovered", "dkim repair", "dkim result", "arc set", "arc seal", "arc message", "arc result",
 		"dmarc author", "dmarc query", "dmarc organisation", "dmarc problem", "dmarc alignment", "dmarc policy", "dmarc result", "dmarc differ",
 		"dmarc override", "message removed", "verdict verdict"} {
 		if !kinds[k] {
@@ -98,28 +102,33 @@ func TestVerdict(t *testing.T) {
 	for _, c := range []struct {
 		name, want string
 		r          *mailauth.Report
+		damage     []dkim.Damage
 	}{
 		{"fails", "Nothing vouches for author.test: SPF passes for other.test, which is not aligned, the signature of author.test does not hold (r); " +
-			"its owner wants such mail rejected (p of author.test).", fail(func(*mailauth.Report) {})},
+			"its owner wants such mail rejected (p of author.test).", fail(func(*mailauth.Report) {}), nil},
 		{"trusted", "but one.test, who is trusted, found that it passed before it was changed, so it goes on.", fail(func(r *mailauth.Report) {
 			r.Override = full().Override
-		})},
+		}), nil},
 		{"tested", "its owner only tests the policy reject (p of author.test), so that it is quarantine now.", fail(func(r *mailauth.Report) {
 			r.DMARC.Disposition = dmarc.Quarantine
-		})},
+		}), nil},
 		{"nothing done", "its owner wants nothing done about it.", fail(func(r *mailauth.Report) {
 			r.DMARC.Policy, r.DMARC.Disposition = dmarc.NoPolicy, dmarc.NoPolicy
-		})},
+		}), nil},
 		{"no policy", "No policy of author.test says what to do with the message: r; SPF was not asked, there is no signature.",
-			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.None, From: "author.test", Reason: "r"}}},
+			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.None, From: "author.test", Reason: "r"}}, nil},
 		{"no author", "The message is to be rejected, whatever anybody's policy: r.",
-			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.PermError, Disposition: dmarc.Reject, Reason: "r"}}},
+			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.PermError, Disposition: dmarc.Reject, Reason: "r"}}, nil},
 		{"trouble", "Whether the message is from author.test cannot be told now: r.",
-			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.TempError, From: "author.test", Reason: "r"}}},
+			&mailauth.Report{DMARC: &dmarc.Report{Result: dmarc.TempError, From: "author.test", Reason: "r"}}, nil},
 		{"many signatures", "the signature of author.test does not hold (r), that of later.test does not count (temperror: r), " +
-			"that of nobody does not count (permerror: no v= tag), and 1 more;", fail(func(r *mailauth.Report) { r.DKIM = full().DKIM })},
+			"that of nobody does not count (permerror: no v= tag), and 1 more;", fail(func(r *mailauth.Report) { r.DKIM = full().DKIM }), nil},
+		{"damaged", "does not hold (r, but would if the last 2 lines are removed and Subject is folded);", fail(func(*mailauth.Report) {}),
+			[]dkim.Damage{{Body: []dkim.Repair{{Kind: dkim.RepairLines, Lines: 2}}, Header: []dkim.Repair{{Kind: dkim.RepairFold, Field: "Subject"}}}}},
+		{"damaged, half of it known", "does not hold (r);", fail(func(*mailauth.Report) {}),
+			[]dkim.Damage{{Body: []dkim.Repair{{Kind: dkim.RepairLines, Lines: 2}}}}},
 	} {
-		if got := verdict(c.r, mailauth.Session{}).Text; !strings.Contains(got, c.want) {
+		if got := verdict(c.r, Input{Damage: c.damage}).Text; !strings.Contains(got, c.want) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
