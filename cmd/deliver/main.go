@@ -35,6 +35,7 @@ type options struct {
 	explain bool
 	json    bool
 	exit    string
+	preline bool
 	sandbox string
 	away    vacation
 	full    quota.Flags
@@ -65,6 +66,7 @@ func newCommand() *cobra.Command {
 	o.full.Add(f)
 	f.Int64Var(&o.maxSize, "max-size", 0, "refuse a message of more than `OCTETS` (default no limit)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the path of each copy on stderr")
+	f.BoolVar(&o.preline, "preline", false, "take off the lines that the caller put on top: Return-Path, Delivered-To, X-Original-To")
 	f.BoolVar(&o.print, "print", false, "print the path of each copy on stdout")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "deliver nothing, print what would be done: recipient, kind, place")
 	f.BoolVar(&o.explain, "explain", false, "deliver nothing, say in words what would be done and why")
@@ -84,7 +86,7 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 	if cmd.Flags().Changed("from") {
 		in.Sender = &o.sender
 	}
-	m, e, err := receive(cmd.Context(), in)
+	m, e, err := receive(cmd.Context(), in, o.preline)
 	if err != nil {
 		return err
 	}
@@ -113,7 +115,7 @@ func run(cmd *cobra.Command, o options, recipients []string) error {
 }
 
 // receive is handoff.Receive that ends when the context does, although a read from a pipe cannot be called off.
-func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope.Envelope, error) {
+func receive(ctx context.Context, in handoff.Input, preline bool) (*message.Message, *envelope.Envelope, error) {
 	type received struct {
 		m   *message.Message
 		e   *envelope.Envelope
@@ -123,7 +125,7 @@ func receive(ctx context.Context, in handoff.Input) (*message.Message, *envelope
 	go func() {
 		m, e, err := handoff.Receive(in)
 		if err == nil {
-			m, err = withoutFromLine(m)
+			m, err = withoutTop(m, preline)
 		}
 		done <- received{m, e, err}
 	}()
