@@ -11,14 +11,17 @@ import (
 	"pennypost/internal/mailtest"
 )
 
+// head is what some servers put there when it is missing.
+const head = "Date: Tue, 24 Nov 2026 12:00:00 +0000\nFrom: a@example.com\nMessage-ID: <1@example.com>\n"
+
 // letters must come as they are through all programs that call deliver. They end in a newline, as on any way by SMTP or POP3.
 var letters = map[string]string{
-	"dots":      "From: a@example.com\nSubject: dots\n\n.\n..\n.x\nx\n.\n\n",
-	"8 bit":     "From: a@example.com\nSubject: caf\xc3\xa9\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\nb\xf6dy \xff\n",
-	"long line": "From: a@example.com\nSubject: long\n\n" + strings.Repeat("x", 900) + "\n." + strings.Repeat("y", 899) + "\n",
-	"From":      "From: a@example.com\nSubject: From\n\nFrom here\n>From there\n\n\n",
-	"folded":    "From: a@example.com\nTO: undisclosed-recipients:;\nSubject: folded\n\tonce  and\n  again\n\nend\n",
-	"100 kB":    "From: a@example.com\nSubject: big\n\n" + strings.Repeat("a line of some length that tells nothing\n.\n", 100<<10/43),
+	"dots":      head + "Subject: dots\n\n.\n..\n.x\nx\n.\n\n",
+	"8 bit":     head + "Subject: caf\xc3\xa9\nMIME-Version: 1.0\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: 8bit\n\nb\xf6dy \xff\n",
+	"long line": head + "Subject: long\n\n" + strings.Repeat("x", 900) + "\n." + strings.Repeat("y", 899) + "\n",
+	"From":      head + "Subject: From\n\nFrom here\n>From there\n\n\n",
+	"folded":    head + "TO: undisclosed-recipients:;\nSubject: folded\n\tonce  and\n  again\n\nend\n",
+	"100 kB":    head + "Subject: big\n\n" + strings.Repeat("a line of some length that tells nothing\n.\n", 100<<10/43),
 }
 
 // dropin is a file of examples/dropin with the places of a test in it, in a directory that others can pass through.

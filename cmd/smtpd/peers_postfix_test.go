@@ -33,7 +33,7 @@ var letters = map[string]string{
 // passOn runs a Postfix that passes everything on by transport.
 func passOn(t *testing.T, transport string, settings ...string) *mailtest.Mail {
 	t.Helper()
-	return mailtest.Postfix(t, append([]string{"default_transport = " + transport, "relay_transport = " + transport}, settings...), nil)
+	return mailtest.Postfix(t, append([]string{"default_transport = " + transport, "relay_transport = " + transport}, settings...))
 }
 
 // A real Postfix between smtpsend and smtpd, by SMTP and by LMTP, in clear and with TLS.

@@ -26,12 +26,12 @@ func FreePort(t testing.TB) string {
 	return port
 }
 
-// Passable is a directory of the test that peers can pass through which give up being root.
+// Passable is a directory of the test that peers can read and pass through which give up being root.
 func Passable(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{dir, filepath.Dir(dir)} {
-		if err := os.Chmod(d, 0o711); err != nil {
+		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,22 +9,16 @@ import (
 	"testing"
 )
 
-// Mail is a Postfix of a test's own.
+// Mail is a mail server of a test's own.
 type Mail struct {
 	Port string        // where it takes mail from anybody on loopback
 	Log  <-chan string // what it logs, for Await
 	dir  string
 }
 
-// Sendmail is the command with which a letter is given to it on stdin.
-func (m *Mail) Sendmail(t testing.TB, args ...string) *exec.Cmd {
-	t.Helper()
-	return exec.Command(Peer(t, "sendmail"), append([]string{"-C", filepath.Join(m.dir, "etc")}, args...)...)
-}
-
-// Postfix runs a Postfix of its own until the end of the test, with these lines in its main.cf, and in its master.cf beside
-// the usual services. Nothing waits longer than a second for its next try.
-func Postfix(t testing.TB, main, master []string) *Mail {
+// Postfix runs a Postfix of its own until the end of the test, with these lines in its main.cf, and whatever configure does to
+// the directory of its configuration. Nothing waits longer than a second for its next try.
+func Postfix(t testing.TB, main []string, configure ...func(etc string)) *Mail {
 	t.Helper()
 	Peer(t, "postfix")
 	if os.Getuid() != 0 {
@@ -32,7 +26,10 @@ func Postfix(t testing.TB, main, master []string) *Mail {
 	}
 	m := &Mail{dir: Passable(t), Port: FreePort(t)}
 	m.makeQueue(t)
-	m.configure(t, main, master)
+	m.configure(t, main)
+	for _, f := range configure {
+		f(filepath.Join(m.dir, "etc"))
+	}
 	out, err := exec.Command(Peer(t, "postconf"), "-h", "-d", "daemon_directory").Output()
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +53,7 @@ func (m *Mail) makeQueue(t testing.TB) {
 	}
 }
 
-func (m *Mail) configure(t testing.TB, main, master []string) {
+func (m *Mail) configure(t testing.TB, main []string) {
 	t.Helper()
 	main = append([]string{"compatibility_level = 3.6", "queue_directory = " + m.dir + "/queue", "data_directory = " + m.dir + "/data",
 		"maillog_file = /dev/stdout", "myhostname = relay.example.net", "mydestination =", "inet_interfaces = 127.0.0.1",
@@ -71,7 +68,7 @@ func (m *Mail) configure(t testing.TB, main, master []string) {
 		fmt.Fprintf(&services, "%s unix - - n - %s %s\n", f[0], f[1], f[2])
 	}
 	services.WriteString("local unix - n n - - local\ncleanup unix n - n - 0 cleanup\npickup unix n - n 60 1 pickup\nqmgr unix n - n 300 1 qmgr\n" +
-		"flush unix n - n 1000? 0 flush\nshowq unix n - n - - showq\npostlog unix-dgram n - n - 1 postlogd\n" + strings.Join(master, "\n") + "\n")
+		"flush unix n - n 1000? 0 flush\nshowq unix n - n - - showq\npostlog unix-dgram n - n - 1 postlogd\n")
 	for name, text := range map[string]string{"main.cf": strings.Join(main, "\n") + "\n", "master.cf": services.String()} {
 		if err := os.WriteFile(filepath.Join(m.dir, "etc", name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
