@@ -105,7 +105,8 @@ var damages = []struct {
 		func(s string) string {
 			_, was, _ := strings.Cut(plain, "\n\n")
 			return changeBody(func(string) string { return was })(replace(": quoted-printable", ": 8bit")(s))
-		}, "it is encoded as quoted-printable, as it was before it was decoded on the way", "Content-Transfer-Encoding is quoted-printable"},
+		}, "it is encoded as quoted-printable, as it was before it was decoded on the way",
+		"Content-Transfer-Encoding is quoted-printable"},
 	{"empty lines on top", "relaxed/relaxed", plain,
 		changeBody(func(s string) string { return "\n\n" + s }), "the empty lines at its beginning are removed", ""},
 	{"no empty line on top", "relaxed/simple", strings.Replace(plain, "Hello", "\nHello", 1),
@@ -177,7 +178,8 @@ func TestRepairIsBounded(t *testing.T) {
 	o := signer("ed")
 	o.Header, o.Body = Simple, Simple
 	sigs := strings.Repeat(strings.TrimSuffix(signed(t, fields.String()+plain, o), fields.String()+plain), MaxSignatures)
-	hostile := sigs + strings.Replace(fields.String()+plain, "Alice", "Mallory", 1) + strings.Repeat("\n \r=\r\n", 120_000) + "--x--\n"
+	hostile := sigs + strings.Replace(fields.String()+plain, "Alice", "Mallory", 1) +
+		strings.Repeat("\n \r=\r\n", 120_000) + "--x--\n"
 	m := message.Bytes([]byte(hostile))
 	results, err := Verify(t.Context(), m, testZone(t).options())
 	if err != nil {

@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 )
 
 // DKIM tells of each signature what it covers, its key, both of its halves, and what it leaves open.
-// Damage is what was found out about those that do not match; it may be nil.
+// Damage is what dkim.Examine found out about them.
 func DKIM(results []dkim.Result, damage []dkim.Damage, header message.Header, now time.Time) []Step {
 	var steps []Step
 	for i := range results {
@@ -92,6 +93,9 @@ func (l *list) halves(r *dkim.Result, d dkim.Damage) {
 	l.add("body", 1, "The body %s.", matches(r.BodyOK)).note("body_ok", r.BodyOK).
 		shown("signed_body_hash", r.WantBody).shown("body_hash", r.GotBody).unsigned(r.Open)
 	l.repair("body", d.Body, d.BodySearched)
+	if !r.BodyOK && !d.BodySearched {
+		l.unsearched("body", r.Length >= 0, "it has more than %d bytes", dkim.MaxRepairBody)
+	}
 	var st *Step
 	if r.Bits == 0 {
 		st = l.add("header", 1, "The header cannot be checked without a key.")
@@ -105,6 +109,18 @@ func (l *list) halves(r *dkim.Result, d dkim.Damage) {
 			note("half", "header").note("foreign", true)
 	}
 	l.repair("header", d.Header, d.HeaderSearched)
+	if r.Bits != 0 && !r.HeaderOK && !d.HeaderSearched && !d.Foreign {
+		l.unsearched("header", false, "it has more than %d bytes or %d fields", dkim.MaxRepairHeader, dkim.MaxRepairFields)
+	}
+}
+
+// unsearched says that nothing was looked for, and why: only a part is signed, or a limit.
+func (l *list) unsearched(half string, part bool, limit string, a ...any) {
+	why := fmt.Sprintf(limit, a...)
+	if part {
+		why = "l= has only a part of it signed"
+	}
+	l.add("repair", 1, "What was done to the %s was not looked for: %s.", half, why).note("half", half).note("unsearched", why)
 }
 
 func damageOf(all []dkim.Damage, i int) dkim.Damage {

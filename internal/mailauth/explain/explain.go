@@ -123,7 +123,7 @@ type Input struct {
 	Session mailauth.Session
 	Header  message.Header // of the message that was checked
 	Now     time.Time      // when
-	Damage  []dkim.Damage  // what is known of why signatures do not match, for each of them; or nil
+	Damage  []dkim.Damage  // what is known of why signatures do not match, for each of them
 }
 
 // Message is everything about a message that was checked, with one sentence at the end that says what became of it.
