@@ -3,16 +3,18 @@ package arc
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"pennypost/internal/dkim"
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 )
 
 // suiteFile is the validation suite of the ARC working group's time: 171 messages, 168 of them with a verdict.
-const suiteFile = "../../../shared/corpora/arc/arc-draft-validation-tests.yml"
+const suiteFile = "arc-draft-validation-tests.yml"
 
 // suiteCase is one message of the suite with what a validator must say of it.
 type suiteCase struct{ name, message, want string }
@@ -98,9 +100,9 @@ func yamlBlock(lines []string, from, indent int) (string, int) {
 }
 
 func TestSuite(t *testing.T) {
-	text, err := os.ReadFile(suiteFile)
+	text, err := os.ReadFile(filepath.Join(mailtest.Corpus(t, "arc"), suiteFile))
 	if err != nil {
-		t.Skipf("the ARC validation suite is not here: %v", err)
+		t.Fatal(err)
 	}
 	count := map[string]int{}
 	readSuite(string(text), func(c suiteCase, keys map[string]string) {

@@ -18,6 +18,7 @@ import (
 
 	oracle "github.com/emersion/go-msgauth/dkim"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 )
 
@@ -282,9 +283,9 @@ func TestSignRefuses(t *testing.T) {
 
 // TestCorpus checks public conformance data that lies beside the project.
 func TestCorpus(t *testing.T) {
-	dir := corpora(t)
+	dir := mailtest.Corpus(t, "dkim")
 	t.Run("stalwart", func(t *testing.T) {
-		files, _ := filepath.Glob(filepath.Join(dir, "dkim/stalwart/*.txt"))
+		files, _ := filepath.Glob(filepath.Join(dir, "stalwart/*.txt"))
 		if len(files) == 0 {
 			t.Fatal("no cases")
 		}
@@ -314,7 +315,7 @@ func TestCorpus(t *testing.T) {
 			"rfc8463-A.3.eml":                         "pass/pass",
 			"rfc8463-A.3-key_algo_mismatch.eml":       "permerror the key is rsa, the signature ed25519/permerror the key is ed25519, the signature rsa",
 		} {
-			text, err := os.ReadFile(filepath.Join(dir, "dkim/dkim_verifier", file))
+			text, err := os.ReadFile(filepath.Join(dir, "dkim_verifier", file))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -327,23 +328,6 @@ func TestCorpus(t *testing.T) {
 			}
 		}
 	})
-}
-
-// corpora finds the conformance data above the package.
-func corpora(t *testing.T) string {
-	t.Helper()
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		c := filepath.Join(dir, "..", "shared", "corpora")
-		if _, err := os.Stat(filepath.Join(c, "dkim")); err == nil {
-			return c
-		}
-	}
-	t.Skip("no ../shared/corpora beside the project")
-	return ""
 }
 
 // readCase reads lines of "name record", an empty line and a message.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 	"pennypost/internal/resolver"
 )
@@ -46,7 +47,7 @@ func TestFailureOptions(t *testing.T) {
 
 // A report keeps the walk and the pairs as facts.
 func TestReportHasTheWay(t *testing.T) {
-	dns := zoneResolver(t, `
+	dns := mailtest.Zone(t, `
 _dmarc.example.com.   TXT "v=DMARC1; p=reject"
 _dmarc.a.example.com. TXT "v=DMARC1; p=none"
 `)
@@ -77,7 +78,7 @@ _dmarc.a.example.com. TXT "v=DMARC1; p=none"
 
 // Whole tells the organisational domain where the verdict does not need it, and changes no verdict.
 func TestWhole(t *testing.T) {
-	dns := zoneResolver(t, `
+	dns := mailtest.Zone(t, `
 _dmarc.a.example.com. TXT "v=DMARC1; p=reject"
 _dmarc.example.com.   TXT "v=DMARC1; p=none"
 _dmarc.a.example.net. TXT "v=DMARC1; p=reject"
@@ -95,7 +96,7 @@ _dmarc.a.example.net. TXT "v=DMARC1; p=reject"
 
 // Twenty results are looked at, those that pass before the others.
 func TestManyAuths(t *testing.T) {
-	dns := zoneResolver(t, `_dmarc.example.com. TXT "v=DMARC1; p=reject"`)
+	dns := mailtest.Zone(t, `_dmarc.example.com. TXT "v=DMARC1; p=reject"`)
 	var auths []Auth
 	for range 100 {
 		auths = append(auths, Auth{Method: "dkim", Domain: "example.com"})

@@ -181,7 +181,7 @@ func (p *peerCase) ours(t *testing.T) *Report {
 		auths = append(auths, Auth{Method: "dkim", Domain: d, Pass: true})
 	}
 	from := strings.TrimPrefix(p.From, "x@")
-	return EvaluateDomain(context.Background(), from, auths, Options{Resolver: zoneResolver(t, zoneText(zone))})
+	return EvaluateDomain(context.Background(), from, auths, Options{Resolver: mailtest.Zone(t, zoneText(zone))})
 }
 
 // nodePeer asks the mailauth module of Node, which .ci/run puts into bin/ci/npm.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 	"pennypost/internal/resolver"
 )
@@ -61,7 +62,7 @@ func runCase(t *testing.T, zone string, c *node) {
 			t.Fatalf("unknown word %q", f.key)
 		}
 	}
-	dns := &counted{Resolver: zoneResolver(t, zone)}
+	dns := &counted{Resolver: mailtest.Zone(t, zone)}
 	r := Evaluate(context.Background(), caseFields(t, c), caseAuths(c), Options{Resolver: dns, Mode: Mode(c.text("mode"))})
 	want := c.text("disposition")
 	if want == "" {
@@ -133,19 +134,6 @@ type counted struct {
 func (c *counted) TXT(ctx context.Context, name string) (resolver.Answer[string], error) {
 	c.asked = append(c.asked, name)
 	return c.Resolver.TXT(ctx, name)
-}
-
-func zoneResolver(t testing.TB, text string) *resolver.Resolver {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "zone")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	dns, err := resolver.New(resolver.Options{ZoneFile: file})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dns
 }
 
 // zoneText writes the zone of a document as a master file.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 )
 
@@ -50,16 +51,9 @@ const rfcReading = "example.net; spf=pass smtp.mailfrom=example.com; "
 
 // TestCorpus reads public examples of the field that lie beside the project, every field of every file.
 func TestCorpus(t *testing.T) {
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var files []string
-	for ; len(files) == 0 && dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		files, _ = filepath.Glob(filepath.Join(dir, "../shared/corpora/authres/*.eml"))
-	}
-	if len(files) == 0 {
-		t.Skip("no ../shared/corpora beside the project")
+	files, err := filepath.Glob(filepath.Join(mailtest.Corpus(t, "authres"), "*.eml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files, %v", len(files), err)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), ".eml")

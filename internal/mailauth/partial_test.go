@@ -9,6 +9,7 @@ import (
 
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 )
 
@@ -19,7 +20,7 @@ func TestPartialSignatureDoesNotCount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dns := zoneDNS(t, fmt.Sprintf("s._domainkey.example.org. TXT %q\n_dmarc.example.org. TXT \"v=DMARC1; p=reject\"\n", record))
+	dns := mailtest.Zone(t, fmt.Sprintf("s._domainkey.example.org. TXT %q\n_dmarc.example.org. TXT \"v=DMARC1; p=reject\"\n", record))
 	const text = "From: a@example.org\nSubject: x\n\nsigned\nnot signed\n"
 	for length, want := range map[int64]dmarc.Result{int64(len("signed\r\n")): dmarc.Fail, int64(len("signed\r\nnot signed\r\n")): dmarc.Pass} {
 		m := message.Bytes([]byte(text))

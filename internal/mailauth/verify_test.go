@@ -5,15 +5,13 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"pennypost/internal/dmarc"
 	"pennypost/internal/envelope"
+	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
-	"pennypost/internal/resolver"
 	"pennypost/internal/status"
 )
 
@@ -29,19 +27,6 @@ _dmarc.evil.example.    TXT "v=DMARC1; p=none"
 ;! servfail _dmarc.down.example.
 `
 
-func zoneDNS(t testing.TB, text string) *resolver.Resolver {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "zone")
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	dns, err := resolver.New(resolver.Options{ZoneFile: file})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dns
-}
-
 func read(t testing.TB, m *message.Message) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -54,7 +39,7 @@ func read(t testing.TB, m *message.Message) string {
 // Each session gets the results of its checks, and nothing else of the message changes.
 func TestVerifySession(t *testing.T) {
 	client, other := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("203.0.113.9")
-	dns := zoneDNS(t, zone)
+	dns := mailtest.Zone(t, zone)
 	for _, c := range []struct {
 		name    string
 		session Session
@@ -125,7 +110,7 @@ func TestVerifySession(t *testing.T) {
 
 // Hostile senders, greetings and records stay inside of their values.
 func TestHostileSession(t *testing.T) {
-	dns := zoneDNS(t, zone)
+	dns := mailtest.Zone(t, zone)
 	for _, s := range []Session{
 		{Sender: "\"x\r\nFrom: y\"@evil.example", Helo: "h; dmarc=pass\r\nSubject: z"},
 		{Sender: "a;b=(c\"@evil.example", Helo: strings.Repeat("x", 2000)},
@@ -167,7 +152,7 @@ From: alice@example.org
 body
 `
 	m, r, err := Verify(context.Background(), message.Bytes([]byte(text)), Options{
-		IDs: []string{"mx.example.com"}, Resolver: zoneDNS(t, zone), ReceivedSPF: true,
+		IDs: []string{"mx.example.com"}, Resolver: mailtest.Zone(t, zone), ReceivedSPF: true,
 		Session: Session{IP: netip.MustParseAddr("::ffff:192.0.2.1"), Helo: "mail.example.org", Sender: "alice@example.org"}})
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +220,7 @@ func FuzzSession(f *testing.F) {
 	f.Add("a@evil.example", "h.example", "a@example.org", true)
 	f.Add("\"x\\\"\r\n\"@evil.example", "[192.0.2.1]", "<a@b>, c@d", true)
 	f.Add("", "\x00;(", "\xff@x", false)
-	dns := zoneDNS(f, zone)
+	dns := mailtest.Zone(f, zone)
 	f.Fuzz(func(t *testing.T, sender, helo, from string, known bool) {
 		s := Session{Helo: helo, Sender: sender}
 		if known {

@@ -115,7 +115,7 @@ func TestDANE(t *testing.T) {
 		{"[alias.sec.example]", "alias.sec.example dane[mx.sec.example alias.sec.example]"},
 	} {
 		t.Run(tt.domain, func(t *testing.T) {
-			for _, r := range []*resolver.Resolver{server, zoneResolver(t, policyZone)} {
+			for _, r := range []*resolver.Resolver{server, mailtest.Zone(t, policyZone)} {
 				if got := showDemands(Find(context.Background(), r, tt.domain, Options{Policy: true})); got != tt.want {
 					t.Errorf("got  %s\nwant %s", got, tt.want)
 				}
@@ -165,7 +165,7 @@ type said struct {
 func (s said) Policy(context.Context, string) (*Policy, error) { return s.policy, s.err }
 
 func TestMTASTS(t *testing.T) {
-	r := zoneResolver(t, policyZone+`
+	r := mailtest.Zone(t, policyZone+`
 two.example.    MX 10 a.two.example.
 two.example.    MX 20 b.other.example.
 a.two.example.  A 192.0.2.10
@@ -206,7 +206,7 @@ _smtp._tls.two.example. TXT "v=TLSRPTv1; rua=mailto:tls@two.example"
 }
 
 func TestFlagsAndOurselves(t *testing.T) {
-	r := zoneResolver(t, `
+	r := mailtest.Zone(t, `
 d.example.  MX 10 a.example.
 d.example.  MX 20 b.example.
 d.example.  MX 20 c.example.

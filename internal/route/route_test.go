@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,19 +52,6 @@ badaddr.example.org. TXT "x"
 ;! timeout silent.example.org
 `
 
-func zoneResolver(t testing.TB, text string) *resolver.Resolver {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "zone")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := resolver.New(resolver.Options{ZoneFile: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
 // show prints targets or the error in one line.
 func show(targets []Target, err error) string {
 	if e := status.Of(err); e != nil {
@@ -96,7 +81,7 @@ func onlyIPv4(to netip.Addr) netip.Addr {
 }
 
 func TestLookup(t *testing.T) {
-	r := zoneResolver(t, zone)
+	r := mailtest.Zone(t, zone)
 	const three = "5 mx1.example.org:25 [192.0.2.1], 10 mx2.example.org:25 [192.0.2.2 2001:db8::2], 20 mx3.example.org:25 [2001:db8::3]"
 	const first = "10 mx1.example.org:25 [192.0.2.1]"
 	for _, tt := range []struct {
@@ -174,7 +159,7 @@ func TestLookup(t *testing.T) {
 }
 
 func TestSkipped(t *testing.T) {
-	r := zoneResolver(t, zone)
+	r := mailtest.Zone(t, zone)
 	var skipped []string
 	o := Options{Skipped: func(host string, err error) {
 		var e *resolver.Error
@@ -195,7 +180,7 @@ func TestCancelledIsTemporary(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, domain := range []string{"example.org", "none.example.org", "mx1.example.org:25"} {
-		_, err := Lookup(ctx, zoneResolver(t, zone), domain, Options{})
+		_, err := Lookup(ctx, mailtest.Zone(t, zone), domain, Options{})
 		if e := status.Of(err); e == nil || e.Class != status.Temporary || !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: got %v", domain, err)
 		}
@@ -227,7 +212,7 @@ func hosts(t *testing.T, r *resolver.Resolver, o Options) []string {
 }
 
 func TestEqualPreferencesAreShuffled(t *testing.T) {
-	r := zoneResolver(t, equalPreferences(4))
+	r := mailtest.Zone(t, equalPreferences(4))
 	seconds := map[string]int{}
 	for seed := range uint64(200) {
 		got := hosts(t, r, Options{Seed: seed + 1})
@@ -254,15 +239,15 @@ func TestSeedRepeatsWhateverTheServerSays(t *testing.T) {
 	text := equalPreferences(4)
 	lines := strings.SplitAfter(text, "\n")
 	slices.Reverse(lines)
-	a := hosts(t, zoneResolver(t, text), Options{Seed: 7})
-	b := hosts(t, zoneResolver(t, strings.Join(lines, "")), Options{Seed: 7})
+	a := hosts(t, mailtest.Zone(t, text), Options{Seed: 7})
+	b := hosts(t, mailtest.Zone(t, strings.Join(lines, "")), Options{Seed: 7})
 	if !slices.Equal(a, b) {
 		t.Errorf("got %q and %q", a, b)
 	}
 }
 
 func TestWithoutSeedItVaries(t *testing.T) {
-	r := zoneResolver(t, equalPreferences(20))
+	r := mailtest.Zone(t, equalPreferences(20))
 	first := hosts(t, r, Options{})
 	for range 10 {
 		if !slices.Equal(first, hosts(t, r, Options{})) {
@@ -273,7 +258,7 @@ func TestWithoutSeedItVaries(t *testing.T) {
 }
 
 func TestManyExchangersAreCut(t *testing.T) {
-	got := hosts(t, zoneResolver(t, equalPreferences(200)), Options{})
+	got := hosts(t, mailtest.Zone(t, equalPreferences(200)), Options{})
 	if len(got) != maxHosts || got[0] != "best.example" {
 		t.Errorf("got %d hosts, the first %s", len(got), got[0])
 	}

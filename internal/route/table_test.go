@@ -4,6 +4,8 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"pennypost/internal/mailtest"
 )
 
 func written(t testing.TB, all []Routes) string {
@@ -19,7 +21,7 @@ func written(t testing.TB, all []Routes) string {
 
 // TestRoutesOfPlans: what is found out is the same after writing and reading.
 func TestRoutesOfPlans(t *testing.T) {
-	r := zoneResolver(t, policyZone+"v6.sec.example. A 192.0.2.1\nv6.sec.example. AAAA 2001:db8::1\nlit.sec.example. MX 1 192.0.2.1.\n")
+	r := mailtest.Zone(t, policyZone+"v6.sec.example. A 192.0.2.1\nv6.sec.example. AAAA 2001:db8::1\nlit.sec.example. MX 1 192.0.2.1.\n")
 	for _, domain := range []string{"sec.example", "pkix.sec.example", "dark.sec.example", "v6.sec.example", "[192.0.2.1]", "[IPv6:2001:db8::1]:26", "host.sec.example:587", "lit.sec.example"} {
 		p, _ := Find(context.Background(), r, domain, Options{Policy: true})
 		text := written(t, []Routes{p.Routes()})

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/resolver"
 	"pennypost/internal/spf"
 )
@@ -171,7 +172,7 @@ func TestTimeIsLimited(t *testing.T) {
 }
 
 func TestLimitsCanBeSet(t *testing.T) {
-	dns := zoneResolver(t, `a.example. TXT "v=spf1 a:n1.example a:n2.example a:n3.example a:n4.example ?all"`+"\n")
+	dns := mailtest.Zone(t, `a.example. TXT "v=spf1 a:n1.example a:n2.example a:n3.example a:n4.example ?all"`+"\n")
 	q := spf.Query{IP: netip.MustParseAddr("192.0.2.1"), Sender: "x@a.example"}
 	for _, c := range []struct {
 		lookups, voids int
@@ -185,7 +186,7 @@ func TestLimitsCanBeSet(t *testing.T) {
 }
 
 func TestHeloScope(t *testing.T) {
-	dns := zoneResolver(t, `h.example. TXT "v=spf1 exists:%{l}.%{o}.ok.example -all"
+	dns := mailtest.Zone(t, `h.example. TXT "v=spf1 exists:%{l}.%{o}.ok.example -all"
 postmaster.h.example.ok.example. A 127.0.0.2
 `)
 	q := spf.Query{IP: netip.MustParseAddr("192.0.2.1"), Sender: "x@a.example", Helo: "h.example", Scope: spf.Helo}
@@ -203,7 +204,7 @@ postmaster.h.example.ok.example. A 127.0.0.2
 // be. It has to stay below 50 ms of one core.
 func BenchmarkDeepIncludes(b *testing.B) {
 	zone := deepZone()
-	dns := zoneResolver(b, zone)
+	dns := mailtest.Zone(b, zone)
 	q := spf.Query{IP: netip.MustParseAddr("203.0.113.1"), Sender: "x@r0.example", Helo: "h.example"}
 	before := cpuTime(b)
 	for b.Loop() {
@@ -220,7 +221,7 @@ func BenchmarkManyMacros(b *testing.B) {
 	for range 10 {
 		record += " mx:" + strings.Repeat("%{S}.", 1100) + "example"
 	}
-	dns := zoneResolver(b, "a.example. TXT "+quoteTXT(record+" -all exp=b.example")+"\nb.example. TXT "+
+	dns := mailtest.Zone(b, "a.example. TXT "+quoteTXT(record+" -all exp=b.example")+"\nb.example. TXT "+
 		quoteTXT(strings.Repeat("%{S}", 15_000))+"\n*.example. MX 1 m.example.\nm.example. A 192.0.2.1\n")
 	q := spf.Query{IP: netip.MustParseAddr("203.0.113.1"), Sender: strings.Repeat("+", 1000) + "@a.example", Helo: "h.example"}
 	before := cpuTime(b)
@@ -243,7 +244,7 @@ func cpuTime(b *testing.B) time.Duration {
 
 // TestStepsAreBounded: of a record with tens of thousands of networks not all are noted, but the one that matches is.
 func TestStepsAreBounded(t *testing.T) {
-	dns := zoneResolver(t, deepZone())
+	dns := mailtest.Zone(t, deepZone())
 	q := spf.Query{IP: netip.MustParseAddr("203.0.113.1"), Sender: "x@r0.example", Helo: "h.example"}
 	r := spf.Evaluate(t.Context(), q, spf.Options{Resolver: dns})
 	if last := r.Steps[len(r.Steps)-1]; len(r.Steps) > spf.MaxSteps+50 || last.Term != "-all" || !last.Matched {
@@ -267,7 +268,7 @@ func deepZone() string {
 }
 
 func BenchmarkUsual(b *testing.B) {
-	dns := zoneResolver(b, `a.example. TXT "v=spf1 mx a:x.example include:b.example ~all"
+	dns := mailtest.Zone(b, `a.example. TXT "v=spf1 mx a:x.example include:b.example ~all"
 a.example. MX 10 x.example.
 x.example. A 192.0.2.1
 b.example. TXT "v=spf1 ip4:198.51.100.0/24 ip4:203.0.113.0/24 ip6:2001:db8::/32 ~all"

@@ -15,6 +15,7 @@ import (
 
 	other "blitiri.com.ar/go/spf"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/resolver"
 	"pennypost/internal/spf"
 )
@@ -94,7 +95,7 @@ func TestSecondOpinionOnSuite(t *testing.T) {
 			known[name] = why
 		}
 	}
-	for _, s := range readSuite(t, filepath.Join(corpora(t), "spf", "rfc7208-tests.yml")) {
+	for _, s := range readSuite(t, filepath.Join(mailtest.Corpus(t, "spf"), "rfc7208-tests.yml")) {
 		dns := suiteDNS(t, s)
 		for name, test := range s.Tests {
 			q := test.query(t)
@@ -185,7 +186,7 @@ func TestSecondOpinionOnRandomRecords(t *testing.T) {
 			record += " " + term
 		}
 		zone := opinionZone + "x.example. TXT \"" + record + "\"\n"
-		dns := zoneResolver(t, zone)
+		dns := mailtest.Zone(t, zone)
 		q := spf.Query{IP: clients[random.IntN(len(clients))], Helo: "h.example", Sender: "user@x.example"}
 		ours, theirs := string(spf.Evaluate(context.Background(), q, spf.Options{Resolver: dns}).Result), ask(t, q, dns)
 		results[ours]++

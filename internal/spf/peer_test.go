@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/spf"
 )
 
@@ -87,7 +88,7 @@ func TestPyspf(t *testing.T) {
 	if len(theirs) != len(cases) {
 		t.Fatalf("%d answers to %d questions", len(theirs), len(cases))
 	}
-	dns, results, known := zoneResolver(t, zone), map[spf.Result]int{}, map[string]int{}
+	dns, results, known := mailtest.Zone(t, zone), map[spf.Result]int{}, map[string]int{}
 	for i, c := range cases {
 		q := spf.Query{IP: netip.MustParseAddr(c.IP), Helo: c.Helo, Sender: c.Sender}
 		ours := spf.Evaluate(context.Background(), q, spf.Options{Resolver: dns, MaxVoids: 1000})

@@ -16,6 +16,7 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/resolver"
 	"pennypost/internal/spf"
 )
@@ -63,7 +64,7 @@ func TestRFC4408Suite(t *testing.T) {
 
 // runSuite returns how many tests and explanations were compared.
 func runSuite(t *testing.T, file string) (tests, explanations int) {
-	for _, s := range readSuite(t, filepath.Join(corpora(t), "spf", file)) {
+	for _, s := range readSuite(t, filepath.Join(mailtest.Corpus(t, "spf"), file)) {
 		dns := suiteDNS(t, s)
 		for name, test := range s.Tests {
 			tests++
@@ -114,23 +115,6 @@ func readSuite(t testing.TB, file string) (suites []suite) {
 	}
 }
 
-// corpora finds the conformance data above the package.
-func corpora(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.Abs(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		c := filepath.Join(dir, "..", "shared", "corpora")
-		if _, err := os.Stat(filepath.Join(c, "spf")); err == nil {
-			return c
-		}
-	}
-	t.Skip("no ../shared/corpora beside the project")
-	return ""
-}
-
 // suiteDNS makes a zone of the data of a scenario. An SPF record stands for a TXT record as well, unless there is a
 // TXT entry; what a name has no record for times out if it says so.
 func suiteDNS(t testing.TB, s suite) *resolver.Resolver {
@@ -170,7 +154,7 @@ func suiteDNS(t testing.TB, s suite) *resolver.Resolver {
 		}
 		fmt.Fprintln(&zone, strings.Join(lines, "\n"))
 	}
-	return zoneResolver(t, zone.String())
+	return mailtest.Zone(t, zone.String())
 }
 
 func recordData(t testing.TB, kind string, value any) (string, bool) {
@@ -227,17 +211,4 @@ func escapeZone(s, plain string) string {
 		b.WriteString(`\` + strconv.Itoa(1000 + int(s[i]))[1:])
 	}
 	return b.String()
-}
-
-func zoneResolver(t testing.TB, zone string) *resolver.Resolver {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "zone")
-	if err := os.WriteFile(file, []byte(zone), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := resolver.New(resolver.Options{ZoneFile: file})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, zone)
-	}
-	return r
 }

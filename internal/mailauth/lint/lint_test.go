@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"pennypost/internal/mailauth/lint"
+	"pennypost/internal/mailtest"
 	"pennypost/internal/resolver"
 	"pennypost/internal/route"
 	"pennypost/internal/spf"
@@ -141,15 +142,7 @@ func TestZoneText(t *testing.T) {
 // online looks at a domain in a DNS that is whole.
 func online(t testing.TB, domain, zone string, selectors ...string) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "zone")
-	if err := os.WriteFile(file, []byte(zone), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	dns, err := resolver.New(resolver.Options{ZoneFile: file})
-	if err != nil {
-		t.Fatal(err)
-	}
-	found, err := lint.Domain(t.Context(), domain, lint.Options{Resolver: dns, Selectors: selectors})
+	found, err := lint.Domain(t.Context(), domain, lint.Options{Resolver: mailtest.Zone(t, zone), Selectors: selectors})
 	if err != nil {
 		t.Fatal(err)
 	}
