@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,8 +11,8 @@ import (
 	"pennypost/internal/arc"
 	"pennypost/internal/cli/dnsflags"
 	"pennypost/internal/dkim"
-	"pennypost/internal/dmarc"
 	"pennypost/internal/handoff"
+	"pennypost/internal/mailauth"
 	"pennypost/internal/mailauth/explain"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
@@ -70,7 +69,7 @@ func (o *arcOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer m.Close()
-	r, err := arc.Verify(cmd.Context(), m, dkim.VerifyOptions{LookupTXT: lookupTXT(dns), Now: dns.Now()})
+	r, err := arc.Verify(cmd.Context(), m, dkim.VerifyOptions{LookupTXT: mailauth.LookupTXT(dns), Now: dns.Now()})
 	if err != nil {
 		return fmt.Errorf("checking the message: %w", err)
 	}
@@ -87,14 +86,6 @@ func (o *arcOptions) run(cmd *cobra.Command) error {
 		return answer("temperror")
 	}
 	return answer(a.Result)
-}
-
-// lookupTXT is how package dkim asks for keys.
-func lookupTXT(dns dmarc.Resolver) func(context.Context, string) ([]string, error) {
-	return func(ctx context.Context, name string) ([]string, error) {
-		found, err := dns.TXT(ctx, name)
-		return found.Records, err
-	}
 }
 
 // judge adds what the trusted sealers mean for the result, and says it in words.

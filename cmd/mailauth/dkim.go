@@ -67,7 +67,7 @@ func (o *dkimOptions) run(cmd *cobra.Command) error {
 	}
 	now := dns.Now()
 	results, err := dkim.Verify(cmd.Context(), m,
-		dkim.VerifyOptions{LookupTXT: lookupTXT(dns), Now: now, MinBits: o.bits, Partial: o.partial})
+		dkim.VerifyOptions{LookupTXT: mailauth.LookupTXT(dns), Now: now, MinBits: o.bits, Partial: o.partial})
 	if err != nil {
 		return fmt.Errorf("checking the message: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"pennypost/internal/cli/dnsflags"
 	"pennypost/internal/cli/signing"
 	"pennypost/internal/dkim"
+	"pennypost/internal/mailauth"
 	"pennypost/internal/resolver"
 	"pennypost/internal/status"
 )
@@ -69,7 +70,7 @@ func (o *keyOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	v := &dkim.VerifyOptions{LookupTXT: lookupTXT(dns)}
+	v := &dkim.VerifyOptions{LookupTXT: mailauth.LookupTXT(dns)}
 	worst := "pass"
 	for _, k := range keys {
 		result, reason := compare(cmd.Context(), v, k)

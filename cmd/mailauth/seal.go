@@ -170,7 +170,7 @@ func (o *sealOptions) recall(ctx context.Context, m *message.Message, with maila
 	if err != nil {
 		return nil, nil, err
 	}
-	chain, err := arc.Verify(ctx, m, dkim.VerifyOptions{LookupTXT: lookupTXT(with.Resolver), Now: with.Now})
+	chain, err := arc.Verify(ctx, m, dkim.VerifyOptions{LookupTXT: mailauth.LookupTXT(with.Resolver), Now: with.Now})
 	if err != nil {
 		return nil, nil, err
 	}

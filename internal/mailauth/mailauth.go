@@ -143,14 +143,18 @@ func (o *Options) complete() {
 		o.IDs = []string{"localhost"}
 	}
 	if o.DKIM.LookupTXT == nil && o.Resolver != nil {
-		dns := o.Resolver
-		o.DKIM.LookupTXT = func(ctx context.Context, name string) ([]string, error) {
-			found, err := dns.TXT(ctx, name)
-			return found.Records, err
-		}
+		o.DKIM.LookupTXT = LookupTXT(o.Resolver)
 	}
 	if o.DKIM.Now.IsZero() {
 		o.DKIM.Now = o.Now
+	}
+}
+
+// LookupTXT is how package dkim asks for keys.
+func LookupTXT(dns dmarc.Resolver) func(ctx context.Context, name string) ([]string, error) {
+	return func(ctx context.Context, name string) ([]string, error) {
+		found, err := dns.TXT(ctx, name)
+		return found.Records, err
 	}
 }
 
