@@ -1,6 +1,7 @@
 package dkim
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -65,7 +66,7 @@ func (r Repair) String() string {
 	case RepairTag:
 		return fmt.Sprintf("%q is taken out of %s", r.Text, r.Field)
 	case RepairUnfold:
-		return fmt.Sprintf("%s is put on one line", or(r.Field, "every field"))
+		return fmt.Sprintf("%s is put on one line", cmp.Or(r.Field, "every field"))
 	case RepairFold:
 		return fmt.Sprintf("%s is folded", r.Field)
 	case RepairCommas:
@@ -95,13 +96,6 @@ func lines(n int, where string) string {
 		return "line" + where + " is"
 	}
 	return fmt.Sprintf("%d lines%s are", n, where)
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // Damage is what is known of why a signature does not match.
