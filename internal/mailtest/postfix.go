@@ -55,10 +55,12 @@ func (m *Mail) makeQueue(t testing.TB) {
 
 func (m *Mail) configure(t testing.TB, main []string) {
 	t.Helper()
+	// A message that is tried again before the agent that put it off is gone is left alone until Postfix starts anew, so the time
+	// between is more than a moment.
 	main = append([]string{"compatibility_level = 3.6", "queue_directory = " + m.dir + "/queue", "data_directory = " + m.dir + "/data",
 		"maillog_file = /dev/stdout", "myhostname = relay.example.net", "mydestination =", "inet_interfaces = 127.0.0.1",
 		"inet_protocols = ipv4", "mynetworks = 127.0.0.0/8", "local_header_rewrite_clients =", "alias_maps =", "local_recipient_maps =",
-		"smtp_host_lookup = native", "smtp_line_length_limit = 0", "minimal_backoff_time = 1s", "queue_run_delay = 1s",
+		"smtp_host_lookup = native", "smtp_line_length_limit = 0", "minimal_backoff_time = 3s", "queue_run_delay = 1s",
 		"transport_retry_time = 1s", "smtputf8_enable = yes"}, main...)
 	var services strings.Builder
 	fmt.Fprintf(&services, "127.0.0.1:%s inet n - n - - smtpd\n", m.Port)
