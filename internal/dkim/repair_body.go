@@ -7,7 +7,6 @@ import (
 	"hash"
 	"io"
 	"mime/quotedprintable"
-	"regexp"
 	"strings"
 )
 
@@ -71,16 +70,16 @@ var bodyChanges = []struct {
 	{RepairEncode, encode},
 	{RepairTop, func(text []byte, _ string) ([]byte, bool) { return bytes.TrimLeft(text, "\r\n"), true }},
 	{RepairNoTop, func(text []byte, _ string) ([]byte, bool) { return append([]byte("\r\n"), text...), true }},
-	{RepairCR, func(text []byte, _ string) ([]byte, bool) { return crs.ReplaceAll(text, []byte("\r\n")), true }},
+	{RepairCR, func(text []byte, _ string) ([]byte, bool) { return crs().ReplaceAll(text, []byte("\r\n")), true }},
 	{RepairBareCR, func(text []byte, _ string) ([]byte, bool) {
 		return bytes.ReplaceAll(bytes.ReplaceAll(text, []byte("\r\n"), []byte("\n")), []byte("\r"), []byte("\n")), true
 	}},
-	{RepairBlanks, func(text []byte, _ string) ([]byte, bool) { return lineBlanks.ReplaceAll(text, []byte("\n")), true }},
+	{RepairBlanks, func(text []byte, _ string) ([]byte, bool) { return lineBlanks().ReplaceAll(text, []byte("\n")), true }},
 }
 
 var (
-	crs        = regexp.MustCompile(`\r+\n`)
-	lineBlanks = regexp.MustCompile(`[ \t]+\r?\n`)
+	crs        = lazily(`\r+\n`)
+	lineBlanks = lazily(`[ \t]+\r?\n`)
 )
 
 func decode(text []byte, encoding string) ([]byte, bool) {

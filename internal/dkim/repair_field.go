@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"regexp"
 	"strings"
+	"sync"
 
 	"pennypost/internal/message"
 )
@@ -15,11 +16,16 @@ type change struct {
 }
 
 var (
-	fold       = regexp.MustCompile(`\r?\n[ \t]+`)
-	afterComma = regexp.MustCompile(`,\s*`)
+	fold       = lazily(`\r?\n[ \t]+`)
+	afterComma = lazily(`,\s*`)
 	// subjectTag is a name of a list in brackets, or a mark of a filter between stars.
-	subjectTag = regexp.MustCompile(`\[[^\[\]\r\n]{1,100}\]\s*|\*{2,5}[^*\r\n]{1,100}\*{2,5}\s*`)
+	subjectTag = lazily(`\[[^\[\]\r\n]{1,100}\]\s*|\*{2,5}[^*\r\n]{1,100}\*{2,5}\s*`)
 )
+
+// lazily compiles a regular expression at its first use: the programs that start for each message seldom look for damage.
+func lazily(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // changes are what a field may have been, by what is usually done to one of its name.
 func changes(f message.Field, c Canon) []change {
@@ -29,11 +35,11 @@ func changes(f message.Field, c Canon) []change {
 			out = append(out, change{Repair{Kind: kind, Text: text}, raw})
 		}
 	}
-	add(RepairUnfold, "", fold.ReplaceAll(f.Raw, []byte(" ")))
-	add(RepairUnfold, "", fold.ReplaceAll(f.Raw, nil))
+	add(RepairUnfold, "", fold().ReplaceAll(f.Raw, []byte(" ")))
+	add(RepairUnfold, "", fold().ReplaceAll(f.Raw, nil))
 	switch name := strings.ToLower(f.Name); name {
 	case "subject":
-		for _, at := range subjectTag.FindAllIndex(f.Raw, 3) {
+		for _, at := range subjectTag().FindAllIndex(f.Raw, 3) {
 			tag := strings.TrimRight(string(f.Raw[at[0]:at[1]]), "\r\n")
 			add(RepairTag, tag, append(bytes.Clone(f.Raw[:at[0]]), f.Raw[at[0]+len(tag):]...))
 		}
@@ -42,11 +48,11 @@ func changes(f message.Field, c Canon) []change {
 			add(RepairEncoding, e, []byte(f.Name+": "+e+"\r\n"))
 		}
 	case "from", "to", "cc", "reply-to":
-		add(RepairCommas, "", afterComma.ReplaceAll(f.Raw, []byte(",")))
-		add(RepairCommas, "", afterComma.ReplaceAll(f.Raw, []byte(", ")))
+		add(RepairCommas, "", afterComma().ReplaceAll(f.Raw, []byte(",")))
+		add(RepairCommas, "", afterComma().ReplaceAll(f.Raw, []byte(", ")))
 	}
 	if c == Simple {
-		line := fold.ReplaceAll(trimEOL(f.Raw), []byte(" "))
+		line := fold().ReplaceAll(trimEOL(f.Raw), []byte(" "))
 		add(RepairFold, "", refold(line, " "))
 		add(RepairFold, "", refold(line, "\t"))
 		add(RepairFold, "", append(bytes.ReplaceAll(line, []byte(", "), []byte(",\r\n ")), "\r\n"...))
