@@ -30,8 +30,10 @@ func newCommand() *cobra.Command {
 			return cli.Usagef("a command is wanted: verify, explain, spf, dkim, dmarc, arc, batch, sign, seal, keygen, key or lint")
 		},
 	}
-	cmd.AddCommand(newVerify(), newExplain(), newSPF(), newDKIM(), newDMARC(), newARC(), newBatch(), newSign(), newSeal(), newKeygen(),
-		newKey(), newLint())
+	cli.Verbs(cmd, cli.Verb{Name: "verify", New: newVerify}, cli.Verb{Name: "explain", New: newExplain}, cli.Verb{Name: "spf", New: newSPF},
+		cli.Verb{Name: "dkim", New: newDKIM}, cli.Verb{Name: "dmarc", New: newDMARC}, cli.Verb{Name: "arc", New: newARC},
+		cli.Verb{Name: "batch", New: newBatch}, cli.Verb{Name: "sign", New: newSign}, cli.Verb{Name: "seal", New: newSeal},
+		cli.Verb{Name: "keygen", New: newKeygen}, cli.Verb{Name: "key", New: newKey}, cli.Verb{Name: "lint", New: newLint})
 	return cmd
 }
 

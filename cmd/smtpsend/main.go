@@ -89,7 +89,7 @@ func newCommand() *cobra.Command {
 	f.StringVar(&o.reportForm, "report", "lines", "report in the `FORM` lines, json, or qmail: that of qmail-remote")
 	cmd.PersistentFlags().StringVar(&o.queue, "queue", "", "put the message into the queue `DIR`, or work on that (default $MAIL_QUEUE for verbs)")
 	addVerbs(cmd, &o)
-	cmd.AddCommand(newPlay(), newTalk(), newLoad())
+	cli.Verbs(cmd, cli.Verb{Name: "play", New: newPlay}, cli.Verb{Name: "talk", New: newTalk}, cli.Verb{Name: "load", New: newLoad})
 	return cli.Mailpipe(cmd)
 }
 

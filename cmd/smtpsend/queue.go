@@ -130,9 +130,12 @@ func chosen(q *queue.Queue, args []string, f *filter, visit func(*queue.Entry) e
 
 // addVerbs adds what can be done with a queue.
 func addVerbs(root *cobra.Command, o *options) {
-	root.AddCommand(newRun(o), newList(o), newShow(o), newExplain(o), newStats(o))
-	for _, c := range newEdits(o) {
-		root.AddCommand(c)
+	with := func(name string, make func(*options) *cobra.Command) cli.Verb {
+		return cli.Verb{Name: name, New: func() *cobra.Command { return make(o) }}
+	}
+	cli.Verbs(root, with("run", newRun), with("list", newList), with("show", newShow), with("explain", newExplain), with("stats", newStats))
+	for _, e := range edits {
+		cli.Verbs(root, with(e.name, e.command))
 	}
 }
 

@@ -44,23 +44,20 @@ var edits = []edit{
 		}},
 }
 
-// newEdits makes the commands. They take names of entries, or a filter, or --all: nothing at all is no way to say everything.
-func newEdits(o *options) (all []*cobra.Command) {
-	for _, e := range edits {
-		var f filter
-		var every bool
-		cmd := queueCommand(o, e.name+" [FLAGS] [ID...]", e.short, e.long+"\nWithout names it is those entries that the flags choose. It prints the names of the entries it changed.",
-			"  smtpsend --queue DIR "+e.name+" --domain example.org", func(cmd *cobra.Command, q *queue.Queue, args []string) error {
-				if len(args) == 0 && f.empty() && !every {
-					return cli.Usagef("which entries? name them, choose them by flags, or say --all")
-				}
-				return chosen(q, args, &f, func(entry *queue.Entry) error { return editOne(cmd, q, entry.ID, e, &f, len(args) > 0) })
-			})
-		f.flags(cmd.Flags())
-		cmd.Flags().BoolVar(&every, "all", false, "all entries")
-		all = append(all, cmd)
-	}
-	return all
+// command takes names of entries, or a filter, or --all: nothing at all is no way to say everything.
+func (e edit) command(o *options) *cobra.Command {
+	var f filter
+	var every bool
+	cmd := queueCommand(o, e.name+" [FLAGS] [ID...]", e.short, e.long+"\nWithout names it is those entries that the flags choose. It prints the names of the entries it changed.",
+		"  smtpsend --queue DIR "+e.name+" --domain example.org", func(cmd *cobra.Command, q *queue.Queue, args []string) error {
+			if len(args) == 0 && f.empty() && !every {
+				return cli.Usagef("which entries? name them, choose them by flags, or say --all")
+			}
+			return chosen(q, args, &f, func(entry *queue.Entry) error { return editOne(cmd, q, entry.ID, e, &f, len(args) > 0) })
+		})
+	f.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&every, "all", false, "all entries")
+	return cmd
 }
 
 func editOne(cmd *cobra.Command, q *queue.Queue, id queue.ID, e edit, f *filter, wasNamed bool) error {
