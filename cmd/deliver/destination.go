@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -79,10 +78,8 @@ func (o *options) check(cmd *cobra.Command) error {
 		return cli.Usagef("--vacation is for a mailbox, of --office or --home")
 	case o.json && !o.dryRun && !o.explain:
 		return cli.Usagef("--json needs --dry-run or --explain")
-	case !slices.Contains([]string{"", "mta", "qmail", "sysexits"}, o.exit):
-		return cli.Usagef("--exit %q: want sysexits, mta or qmail", o.exit)
 	}
-	return nil
+	return checkExit(o.exit)
 }
 
 // show prints what would be done. Its error is the one that the delivery would end with, as far as that shows before.

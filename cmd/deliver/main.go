@@ -19,7 +19,10 @@ import (
 	"pennypost/internal/status"
 )
 
-func main() { os.Exit(cli.Main(newCommand())) }
+func main() {
+	cmd := newCommand()
+	os.Exit(leave(cmd, os.Args[1:], cli.Main(cmd)))
+}
 
 // options are the flags.
 type options struct {
@@ -53,7 +56,7 @@ func newCommand() *cobra.Command {
 			"  deliver --to maildir:$HOME/Maildir --if 'List-Id ~ golang' --folder Lists <message\n" +
 			"  smtpd --office /srv/mail -- deliver --office /srv/mail",
 		Args: cobra.ArbitraryArgs,
-		RunE: func(cmd *cobra.Command, args []string) error { return o.leave(run(cmd, o, args)) },
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd, o, args) },
 	}
 	o.office = office.Flag(cmd)
 	f := cmd.Flags()
@@ -71,7 +74,8 @@ func newCommand() *cobra.Command {
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "deliver nothing, print what would be done: recipient, kind, place")
 	f.BoolVar(&o.explain, "explain", false, "deliver nothing, say in words what would be done and why")
 	f.BoolVar(&o.json, "json", false, "with --dry-run or --explain, print JSON lines")
-	f.StringVar(&o.exit, "exit", "", "exit as `HOW`: sysexits, mta for 75 when later, or qmail for 0, 100 and 111\n(default qmail if DTLINE is set)")
+	f.StringVar(&o.exit, "exit", "", "exit as `HOW`: sysexits, mta for 75 when later, or qmail for 0, 100 and 111\n"+
+		"(default qmail if DTLINE is set, mta if SENDER or MAIL_CONFIG is)")
 	return cli.Mailpipe(cmd)
 }
 
@@ -135,27 +139,4 @@ func receive(ctx context.Context, in handoff.Input, preline bool) (*message.Mess
 	case <-ctx.Done():
 		return nil, nil, status.Errorf(status.TempFail, "interrupted while the message was read: %w", ctx.Err())
 	}
-}
-
-// leave gives the exit status of qmail-command(8) to those who want it: 0, 100 for ever, 111 for now. For most mail servers
-// only 75 is for now.
-func (o *options) leave(err error) error {
-	e := status.Of(err)
-	_, called := os.LookupEnv("DTLINE")
-	if e == nil {
-		return nil
-	}
-	as := *e
-	if o.exit == "mta" && e.Class != status.Permanent {
-		as.Exit = int(status.TempFail)
-		return &as
-	}
-	if !(o.exit == "qmail" || o.exit == "" && called) {
-		return err
-	}
-	as.Exit = int(status.SoftFail)
-	if e.Class == status.Permanent {
-		as.Exit = int(status.HardFail)
-	}
-	return &as
 }

@@ -54,7 +54,14 @@ func Main(cmd *cobra.Command) int {
 	return run(ctx, cmd, os.Args[1:])
 }
 
-func run(ctx context.Context, cmd *cobra.Command, args []string) int {
+func run(ctx context.Context, cmd *cobra.Command, args []string) (exit int) {
+	defer func() {
+		// The status 2 that the runtime would give is one for which many a mail server bounces.
+		if r := recover(); r != nil {
+			fmt.Fprintf(os.Stderr, "%s\n", debug.Stack())
+			exit = report(cmd, status.Errorf(status.Software, "internal error: %v", r))
+		}
+	}()
 	prepare(cmd)
 	cmd.SetArgs(args)
 	ran, err := cmd.ExecuteContextC(ctx)

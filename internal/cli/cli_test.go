@@ -60,6 +60,15 @@ func TestSubcommandsAreNotedToo(t *testing.T) {
 	}
 }
 
+// A mistake of ours is one that passes, for the caller.
+func TestPanic(t *testing.T) {
+	cmd := Mailpipe(&cobra.Command{Use: "prog", RunE: func(*cobra.Command, []string) error { panic("odd") }})
+	exit, stderr := capture(t, func() int { return run(context.Background(), cmd, nil) })
+	if exit != 70 || !strings.HasSuffix(stderr, "\n451 4.3.0 internal error: odd\n") || !strings.Contains(stderr, "cli_test.go") {
+		t.Errorf("got exit %d, stderr %q", exit, stderr)
+	}
+}
+
 func TestLoggerHasNoTime(t *testing.T) {
 	var b strings.Builder
 	cmd := &cobra.Command{}
