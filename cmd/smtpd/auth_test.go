@@ -159,7 +159,8 @@ func TestScramOverTLS(t *testing.T) {
 	}
 }
 
-// issue makes a certificate for a client, signed by the authority, or the authority itself when that is nil.
+// issue makes a certificate for a client or for the host of that name, signed by the authority, or the authority itself when that
+// is nil.
 func issue(t *testing.T, authority *tls.Certificate, name string, mail ...string) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -169,7 +170,10 @@ func issue(t *testing.T, authority *tls.Certificate, name string, mail ...string
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, EmailAddresses: mail,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	if !strings.Contains(name, "@") {
+		template.DNSNames = []string{name}
 	}
 	parent, signer := template, any(key)
 	if authority == nil {

@@ -23,18 +23,36 @@ func write(t *testing.T, name, text string) string {
 	return name
 }
 
-// bothPEM makes a file with a certificate and its key, as peers want it.
-func bothPEM(t *testing.T) string {
+// pemFiles makes files with a certificate and its key for a host, and of the authority that issued it.
+func pemFiles(t *testing.T, host string) (cert, key, root string) {
 	t.Helper()
 	authority := issue(t, nil, "authority")
-	pair := issue(t, &authority, "mx.example.org")
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	pair := issue(t, &authority, host)
+	private, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	both := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}))
-	return write(t, filepath.Join(t.TempDir(), "both.pem"), both)
+	dir := t.TempDir()
+	file := func(name, kind string, der []byte) string {
+		return write(t, filepath.Join(dir, name), string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+	}
+	return file("cert.pem", "CERTIFICATE", pair.Certificate[0]), file("key.pem", "PRIVATE KEY", private),
+		file("root.pem", "CERTIFICATE", authority.Certificate[0])
+}
+
+// bothPEM makes a file with a certificate and its key, as HAProxy wants it.
+func bothPEM(t *testing.T) string {
+	t.Helper()
+	var both strings.Builder
+	cert, key, _ := pemFiles(t, "mx.example.org")
+	for _, file := range []string{cert, key} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		both.Write(b)
+	}
+	return write(t, filepath.Join(t.TempDir(), "both.pem"), both.String())
 }
 
 // Behind HAProxy the client's address is what the PROXY header says, of either version, also where HAProxy ends the TLS.

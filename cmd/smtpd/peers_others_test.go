@@ -92,6 +92,8 @@ func TestSwaksTrusted(t *testing.T) {
 		"XCLIENT": {"--server", "127.0.0.1", "--port", listening(t, bin, office, "--xclient-from", "127.0.0.0/8"), "--xclient-addr", "192.0.2.77"},
 		"PROXY 1": {"--server", "127.0.0.1", "--port", listening(t, bin, office, "--proxy-from", "127.0.0.0/8"), "--proxy-version", "1",
 			"--proxy-family", "TCP4", "--proxy-source", "192.0.2.77", "--proxy-source-port", "4000", "--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25"},
+		"PROXY 2": {"--server", "127.0.0.1", "--port", listening(t, bin, office, "--proxy-from", "127.0.0.0/8"), "--proxy-version", "2",
+			"--proxy-family", "AF_INET", "--proxy-source", "192.0.2.77", "--proxy-source-port", "4000", "--proxy-dest", "192.0.2.1", "--proxy-dest-port", "25"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(office, "example.org", "bob", "Maildir")); err != nil {

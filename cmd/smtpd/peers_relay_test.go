@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"pennypost/internal/mailtest"
@@ -39,6 +40,51 @@ func TestPostfixLoad(t *testing.T) {
 	}
 	if got := len(mails(t, office, "alice")); got != total || len(ids) != total {
 		t.Errorf("%d messages with %d different ids, want %d", got, len(ids), total)
+	}
+}
+
+// Many sessions at once bring messages of many sizes straight to us, and each is there, byte for byte as long as it was.
+func TestSourceLoad(t *testing.T) {
+	source := mailtest.Peer(t, "smtp-source")
+	bin, office := newOffice(t)
+	port := listening(t, bin, office, "--max-per-address", "0", "--max-per-network", "0")
+	const each = 25
+	want := map[string]int{}
+	var loads sync.WaitGroup
+	for i, size := range []int{1, 79, 80, 81, 997, 4096, 65537, 300001} {
+		want[fmt.Sprintf("size %d", i)] = size
+		loads.Go(func() {
+			args := []string{"-s", "5", "-m", fmt.Sprint(each), "-l", fmt.Sprint(size), "-S", fmt.Sprintf("size %d", i), "-f", "a@example.com", "-t", "alice@example.org"}
+			if i%2 == 1 {
+				args = append(args, "-d") // several messages in a session
+			}
+			if out, err := exec.Command(source, append(args, "127.0.0.1:"+port)...).CombinedOutput(); err != nil {
+				t.Errorf("smtp-source: %v: %s", err, out)
+			}
+		})
+	}
+	loads.Wait()
+	count := map[string]int{}
+	ids := map[string]bool{}
+	for _, m := range mails(t, office, "alice") {
+		head, body, _ := strings.Cut(m, "\n\n")
+		_, subject, _ := strings.Cut(head, "\nSubject: ")
+		subject, _, _ = strings.Cut(subject, "\n")
+		_, id, _ := strings.Cut(head, "\nMessage-Id: ")
+		count[subject]++
+		ids[id] = true
+		// The last line end comes on top of what smtp-source was told.
+		if got := len(body) + strings.Count(body, "\n") - len("\r\n"); got != want[subject] {
+			t.Errorf("%s: a body of %d octets, want %d", subject, got, want[subject])
+		}
+	}
+	for subject := range want {
+		if count[subject] != each {
+			t.Errorf("%s: %d messages, want %d", subject, count[subject], each)
+		}
+	}
+	if len(ids) != each*len(want) {
+		t.Errorf("%d different messages, want %d", len(ids), each*len(want))
 	}
 }
 
