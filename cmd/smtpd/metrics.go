@@ -30,6 +30,7 @@ const (
 // metrics answers requests for the counts of an engine, and for nothing else.
 type metrics struct {
 	counts *smtp.Counts
+	serve  *serve.Options
 	listen net.Listener
 	log    *slog.Logger
 }
@@ -51,7 +52,8 @@ func newMetrics(ctx context.Context, addr string, o *serve.Options) (*metrics, e
 		return nil, err
 	}
 	o.Log.Info("metrics", "addr", l.Addr().String())
-	return &metrics{counts: new(smtp.Counts), listen: l, log: o.Log}, nil
+	o.Counts = new(serve.Counts)
+	return &metrics{counts: new(smtp.Counts), serve: o, listen: l, log: o.Log}, nil
 }
 
 // run answers until close. A reader beyond maxScrapes waits.
@@ -92,7 +94,7 @@ func (m *metrics) answer(c io.ReadWriter) {
 	}
 	kind := openMetricsType
 	if line == "200 OK" {
-		m.counts.WriteOpenMetrics(body)
+		m.write(body)
 	} else {
 		kind = "text/plain"
 		fmt.Fprintf(body, "%s: GET /metrics is all there is\n", strings.SplitN(line, "\r", 2)[0])
@@ -101,6 +103,22 @@ func (m *metrics) answer(c io.ReadWriter) {
 	if method != "HEAD" {
 		c.Write(body.Bytes())
 	}
+}
+
+// write writes all there is to tell. Connections do not queue here: each has its session at once, or is refused at once.
+func (m *metrics) write(w io.Writer) {
+	m.counts.WriteOpenMetrics(w)
+	fmt.Fprintf(w, "# TYPE smtpd_connections_open gauge\n# HELP smtpd_connections_open Connections that are being served now.\n"+
+		"smtpd_connections_open %d\n", m.serve.Counts.Open())
+	if m.serve.MaxConns > 0 {
+		fmt.Fprintf(w, "# TYPE smtpd_connections_limit gauge\n# HELP smtpd_connections_limit Connections that are served at most.\n"+
+			"smtpd_connections_limit %d\n", m.serve.MaxConns)
+	}
+	fmt.Fprint(w, "# TYPE smtpd_connections_refused counter\n# HELP smtpd_connections_refused Connections refused for a limit.\n")
+	for i, n := range m.serve.Counts.Refused() {
+		fmt.Fprintf(w, "smtpd_connections_refused_total{limit=%q} %d\n", serve.Limits[i], n)
+	}
+	fmt.Fprint(w, "# EOF\n")
 }
 
 // readRequest reads the request line and all fields, whose end is the end of the request: none that we answer has a body.

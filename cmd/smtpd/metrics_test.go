@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"pennypost/internal/mailtest"
 	"pennypost/internal/serve"
 	"pennypost/internal/smtp"
 )
@@ -37,7 +38,7 @@ func TestMetricsAnswer(t *testing.T) {
 	}
 	for _, tt := range tests {
 		x := &exchange{Reader: strings.NewReader(tt.request)}
-		(&metrics{counts: new(smtp.Counts)}).answer(x)
+		(&metrics{counts: new(smtp.Counts), serve: &serve.Options{Counts: new(serve.Counts)}}).answer(x)
 		head, body, _ := strings.Cut(x.String(), "\r\n\r\n")
 		if !strings.HasPrefix(head, "HTTP/1.0 "+tt.status+"\r\n") || !strings.HasSuffix(body, tt.body) || tt.body == "" && body != "" {
 			t.Errorf("%s: got %q", tt.name, x.String())
@@ -76,5 +77,48 @@ func TestMetricsAddress(t *testing.T) {
 		c.Close()
 		m.listen.Close()
 		<-done
+	}
+}
+
+// What a server tells is of the format, and has the connections that are open and those that were refused.
+func TestMetricsConnections(t *testing.T) {
+	bin, office := newOffice(t)
+	socket := filepath.Join(t.TempDir(), "socket")
+	port := listening(t, bin, office, "--metrics", "unix:"+socket, "--max-connections", "2", "--max-per-address", "1")
+	for _, c := range []struct{ from, banner string }{
+		{"127.0.0.1", "220 mx.example.org ESMTP"},
+		{"127.0.0.1", "421 4.3.2 mx.example.org Error: too many connections"},
+		{"127.0.0.2", "220 mx.example.org ESMTP"},
+		{"127.0.0.3", "421 4.3.2 mx.example.org Error: too many connections"},
+		{"127.0.0.4", "421 4.3.2 mx.example.org Error: too many connections"},
+	} {
+		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(c.from)}}
+		conn, err := d.Dial("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			t.Skipf("no connection from %s: %v", c.from, err)
+		}
+		defer conn.Close()
+		mailtest.Dialog(t, conn, "<- "+c.banner)
+	}
+	reader, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	io.WriteString(reader, "GET /metrics HTTP/1.0\r\n\r\n")
+	answer, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(answer), "\r\n\r\n")
+	mailtest.OpenMetrics(t, text, 11)
+	for _, want := range []string{
+		"smtpd_sessions_open 2\n", "smtpd_connections_open 2\n", "smtpd_connections_limit 2\n",
+		"smtpd_connections_refused_total{limit=\"max-connections\"} 2\n", "smtpd_connections_refused_total{limit=\"max-per-address\"} 1\n",
+		"smtpd_connections_refused_total{limit=\"max-per-network\"} 0\n", "smtpd_connections_refused_total{limit=\"rate-per-address\"} 0\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 )
 
 const (
+	tooMany        = "too many connections"
 	tooManyAddress = "too many connections from this address"
 	tooManyNetwork = "too many connections from this network"
 	tooFastAddress = "too many connections from this address in a minute"
@@ -19,6 +20,7 @@ const memoryRates = 10000
 type gate struct {
 	max, perAddress, perNetwork, rate int
 
+	counts *Counts
 	shared *share          // where processes count together; nil: this process counts alone
 	failed func(err error) // told when that does not work; this process then counts alone
 
@@ -36,6 +38,7 @@ func (g *gate) enter() bool {
 		return false
 	}
 	g.total++
+	g.counts.enter(1)
 	return true
 }
 
@@ -43,6 +46,7 @@ func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.total--
+	g.counts.enter(-1)
 }
 
 // enterPeer counts a session of a peer, or says why it may not be. leave is to be called at its end.

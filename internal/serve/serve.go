@@ -33,6 +33,7 @@ type Options struct {
 	Drain          time.Duration  // how long sessions may go on after the context is cancelled
 	Busy           []byte         // line for a connection that is refused because of a limit; may be empty
 	Log            *slog.Logger   // nil = nothing is logged
+	Counts         *Counts        // nil = nothing is counted
 
 	Stdin, Stdout *os.File // nil = os.Stdin, os.Stdout
 	Environ       []string // where the variables of tcp-environ(5) are; nil = os.Environ()

@@ -50,7 +50,7 @@ func newServer(o Options, h func(context.Context, *Conn)) *server {
 		refusals: make(chan struct{}, refuseAtOnce),
 		open:     make(map[net.Conn]bool),
 	}
-	s.gate = gate{max: o.MaxConns, perAddress: o.MaxPerAddress, perNetwork: o.MaxPerNetwork, rate: o.RatePerAddress}
+	s.gate = gate{max: o.MaxConns, perAddress: o.MaxPerAddress, perNetwork: o.MaxPerNetwork, rate: o.RatePerAddress, counts: o.Counts}
 	s.gate.failed = func(err error) { o.Log.Warn("limits are not shared", "err", err) }
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	return s
@@ -71,7 +71,7 @@ func (s *server) run(ctx context.Context, ends sources) error {
 			drain = 0 // the key that interrupts is meant for this session
 		}
 		if !s.gate.enter() {
-			s.refuse(a.conn, "too many connections")
+			s.refuse(a.conn, tooMany, "")
 			continue
 		}
 		s.wg.Go(func() { s.session(a) })
@@ -164,7 +164,7 @@ func (s *server) accept(ctx context.Context, l endpoint) {
 		}
 		pause = backoffMin
 		if !s.gate.enter() {
-			s.refuse(c, "too many connections")
+			s.refuse(c, tooMany, "")
 			continue
 		}
 		s.wg.Go(func() { s.session(arrival{conn: c, name: l.name}) })
@@ -193,7 +193,7 @@ func (s *server) session(a arrival) {
 	leavePeer, why := s.gate.enterPeer(c.Info.RemoteIP, time.Now())
 	if why != "" {
 		leave()
-		s.refuse(a.conn, why+": "+c.Info.RemoteIP)
+		s.refuse(a.conn, why, ": "+c.Info.RemoteIP)
 		return
 	}
 	defer leavePeer()
@@ -215,8 +215,9 @@ func (s *server) call(c *Conn) {
 
 // refuse says Busy and closes c, without making the caller wait for the peer. It reads on for a moment, since closing a
 // socket with unread bytes would reset it and take the line away from the peer.
-func (s *server) refuse(c net.Conn, why string) {
-	s.o.Log.Warn("connection refused", "peer", peerName(describe(c, nil)), "why", why)
+func (s *server) refuse(c net.Conn, why, whose string) {
+	s.gate.counts.refuse(why)
+	s.o.Log.Warn("connection refused", "peer", peerName(describe(c, nil)), "why", why+whose)
 	select {
 	case s.refusals <- struct{}{}:
 	default:

@@ -178,7 +178,8 @@ func TestPanicStaysInItsSession(t *testing.T) {
 func TestBusy(t *testing.T) {
 	hold := make(chan struct{})
 	var sessions atomic.Int32
-	addrs, stop := started(t, Options{MaxConns: 2, Busy: []byte("421 busy\r\n"), Drain: time.Minute}, func(_ context.Context, c *Conn) {
+	var counts Counts
+	addrs, stop := started(t, Options{MaxConns: 2, Busy: []byte("421 busy\r\n"), Drain: time.Minute, Counts: &counts}, func(_ context.Context, c *Conn) {
 		sessions.Add(1)
 		io.WriteString(c, "220 ready\r\n")
 		<-hold
@@ -196,6 +197,9 @@ func TestBusy(t *testing.T) {
 			t.Errorf("connection %d: got %q, want %q", i+1, got, want)
 		}
 	}
+	if open, refused := counts.Open(), counts.Refused(); open != 2 || refused != [len(Limits)]int64{2} {
+		t.Errorf("counted %d open and %d refused", open, refused)
+	}
 	// A peer that talks before it listens still gets the line, and then the end.
 	if got := talk(t, dial(t, addrs[0]), "EHLO x\r\n"); got != "421 busy\r\n" {
 		t.Errorf("got %q", got)
@@ -210,8 +214,8 @@ func TestBusy(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if n := sessions.Load(); n != 3 {
-		t.Errorf("%d sessions ran, want 3", n)
+	if n := sessions.Load(); n != 3 || counts.Open() != 0 {
+		t.Errorf("%d sessions ran, %d are open, want 3 and none", n, counts.Open())
 	}
 }
 

@@ -79,7 +79,7 @@ func (c *Counts) message(err error, size int64) {
 	c.octets[fate].Add(size)
 }
 
-// WriteOpenMetrics writes all counts in the text format of OpenMetrics 1.0, its end mark included.
+// WriteOpenMetrics writes all counts in the text format of OpenMetrics 1.0, without its end mark: more may follow.
 func (c *Counts) WriteOpenMetrics(w io.Writer) error {
 	b := bufio.NewWriter(w)
 	family(b, "sessions", "counter", "", "Sessions that began.")
@@ -106,7 +106,6 @@ func (c *Counts) WriteOpenMetrics(w io.Writer) error {
 	c.session.write(b, "session_seconds")
 	family(b, "handler_seconds", "histogram", "seconds", "How long it took to check, hand on and store a message.")
 	c.handler.write(b, "handler_seconds")
-	fmt.Fprint(b, "# EOF\n")
 	return b.Flush()
 }
 

@@ -2,11 +2,11 @@ package smtp
 
 import (
 	"bytes"
-	"os/exec"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"pennypost/internal/mailtest"
 )
 
 // What sessions do is counted; other sessions of the same counts add to it.
@@ -40,7 +40,7 @@ func TestCounts(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}
 	}
-	checkOpenMetrics(t, b.String())
+	mailtest.OpenMetrics(t, b.String()+"# EOF\n", 8)
 }
 
 func TestHistogram(t *testing.T) {
@@ -54,36 +54,5 @@ func TestHistogram(t *testing.T) {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, &b)
 		}
-	}
-}
-
-var (
-	metaLine   = regexp.MustCompile(`^# (TYPE|UNIT|HELP) smtpd_[a-z_]+ \S.*$`)
-	sampleLine = regexp.MustCompile(`^smtpd_[a-z_]+(\{[a-z]+="[^"\\]*"\})? [0-9.e+-]+$`)
-)
-
-// checkOpenMetrics holds text against the format, by its grammar and, where it is installed, by the parser of Prometheus.
-func checkOpenMetrics(t *testing.T, text string) {
-	t.Helper()
-	body, ok := strings.CutSuffix(text, "# EOF\n")
-	if !ok {
-		t.Errorf("no # EOF at the end")
-	}
-	for line := range strings.SplitSeq(strings.TrimSuffix(body, "\n"), "\n") {
-		if !metaLine.MatchString(line) && !sampleLine.MatchString(line) {
-			t.Errorf("not of the format: %q", line)
-		}
-	}
-	const parse = "import sys\nfrom prometheus_client.openmetrics.parser import text_string_to_metric_families as f\n" +
-		"print(len(list(f(sys.stdin.read()))))"
-	if exec.Command("/usr/bin/python3", "-c", "import prometheus_client.openmetrics.parser").Run() != nil {
-		t.Log("python3-prometheus-client is not installed: only the grammar was checked")
-		return
-	}
-	cmd := exec.Command("/usr/bin/python3", "-c", parse)
-	cmd.Stdin = strings.NewReader(text)
-	out, err := cmd.CombinedOutput()
-	if err != nil || strings.TrimSpace(string(out)) != "8" {
-		t.Errorf("the parser of Prometheus says: %v\n%s", err, out)
 	}
 }
