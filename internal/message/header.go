@@ -1,10 +1,10 @@
 package message
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -72,83 +72,128 @@ func (h Header) All(name string) []Field {
 // no field is kept as a Field without a name, and a message whose first line is no field has an empty header. The only
 // errors are a section over the limits, which is permanent, and a failed read.
 func (m *Message) Header() (h Header, err error) {
-	r := headerReaders.Get().(*bufio.Reader)
-	r.Reset(m.Reader())
-	defer headerReaders.Put(r)
-	all := make([]byte, 0, 2048)
+	r := headerReaders.Get().(*headerReader)
+	r.m = m
 	h.Fields = make([]Field, 0, 16)
 	end := int64(0) // of the fields
-	defer func() { h.cut(all[:end]) }()
+	defer func() {
+		h.cut(bytes.Clone(r.read[:end]), string(r.names))
+		*r = headerReader{read: r.read[:0], names: r.names[:0]}
+		headerReaders.Put(r)
+	}()
 	for {
-		if all, err = readLine(r, all[:h.Size]); err != nil {
+		line, err := r.line(int(h.Size))
+		if err != nil {
 			return h, err
 		}
-		line := all[h.Size:]
-		text := bytes.TrimRight(line, "\r\n")
 		switch {
 		case len(line) == 0:
 			return h, nil
-		case len(text) == 0:
+		case isEmpty(line):
 			h.Size += int64(len(line))
 			h.Blank = true
 			return h, nil
-		case (text[0] == ' ' || text[0] == '\t') && len(h.Fields) > 0:
+		case (line[0] == ' ' || line[0] == '\t') && len(h.Fields) > 0:
 			// It belongs to the field before.
-		case len(h.Fields) == 0 && fieldName(text) == "":
+		case len(h.Fields) == 0 && len(fieldName(line)) == 0:
 			return h, nil // no header at all
 		case len(h.Fields) == MaxFields:
 			return h, status.Errorf(status.Data, "read header: more than %d fields", MaxFields)
 		default:
-			h.Fields = append(h.Fields, Field{Name: fieldName(text), Off: h.Size})
+			name := fieldName(line)
+			r.names = append(r.names, name...)
+			h.Fields = append(h.Fields, Field{Raw: name, Off: h.Size})
 		}
 		h.Size += int64(len(line))
 		end = h.Size
 	}
 }
 
-// headerReaders keeps buffers for the next header.
-var headerReaders = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
-
-// cut gives each field its bytes, of all those of the fields. They share memory, but growing one does not touch the next.
-func (h *Header) cut(all []byte) {
-	end := int64(len(all))
-	for i := len(h.Fields) - 1; i >= 0; i-- {
+// cut gives each field, which has its name in Raw, its name and bytes, of all those of the fields. They share memory, but growing
+// one does not touch the next.
+func (h *Header) cut(all []byte, names string) {
+	for i := range h.Fields {
 		f := &h.Fields[i]
+		f.Name, names = names[:len(f.Raw)], names[len(f.Raw):]
+		end := int64(len(all))
+		if i+1 < len(h.Fields) {
+			end = h.Fields[i+1].Off
+		}
 		f.Raw = all[f.Off:end:end]
-		end = f.Off
 	}
 }
 
-// readLine appends a line with its end to the header read so far, or what is left at the end of the message; at most MaxHeader
-// bytes in all.
-func readLine(r *bufio.Reader, all []byte) ([]byte, error) {
-	for {
-		part, err := r.ReadSlice('\n')
-		if len(all)+len(part) > MaxHeader {
-			return all, status.Errorf(status.Data, "read header: it is longer than %d bytes", MaxHeader)
+// headerReader is what is needed to read a header, and kept for the next one.
+type headerReader struct {
+	m     *Message
+	read  []byte // the message as far as it was read
+	names []byte // those of the fields, one behind the other
+}
+
+var headerReaders = sync.Pool{New: func() any { return new(headerReader) }}
+
+// line is the line with its end that begins at a place, or what is left at the end of the message. The header must not be longer
+// than MaxHeader with it.
+func (r *headerReader) line(at int) ([]byte, error) {
+	for seen := at; ; {
+		if i := bytes.IndexByte(r.read[seen:], '\n'); i >= 0 {
+			if i += seen + 1; i > MaxHeader {
+				break
+			}
+			return r.read[at:i], nil
 		}
-		all = append(all, part...)
-		switch {
-		case err == nil, errors.Is(err, io.EOF):
-			return all, nil
-		case !errors.Is(err, bufio.ErrBufferFull):
-			return all, status.Errorf(status.IO, "read header: %w", err)
+		if seen = len(r.read); seen > MaxHeader {
+			break
+		}
+		if err := r.more(); err != nil {
+			return nil, status.Errorf(status.IO, "read header: %w", err)
+		}
+		if len(r.read) == seen {
+			return r.read[at:], nil
 		}
 	}
+	return nil, status.Errorf(status.Data, "read header: it is longer than %d bytes", MaxHeader)
+}
+
+// more adds to what was read of a message as much again, but at first what nearly every header fits in, and never more than one
+// byte beyond MaxHeader. It adds nothing at the end of the message.
+func (r *headerReader) more() error {
+	const first = 4 << 10
+	at := len(r.read)
+	size := int(min(int64(max(first, 2*at)), MaxHeader+1, r.m.size))
+	r.read = slices.Grow(r.read, size-at)
+	n, err := r.m.ReadAt(r.read[at:size], int64(at))
+	r.read = r.read[:at+n]
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return err
+}
+
+// isEmpty says whether a line has nothing but its end.
+func isEmpty(line []byte) bool {
+	for _, c := range line {
+		if c != '\r' && c != '\n' {
+			return false
+		}
+	}
+	return true
 }
 
 // fieldName is the name of a field, RFC 5322 section 2.2: printable ASCII up to the colon. Blanks before the colon are
 // obsolete syntax (section 4.5) and tolerated.
-func fieldName(line []byte) string {
-	name, _, ok := bytes.Cut(line, []byte{':'})
-	name = bytes.TrimRight(name, " \t")
-	if !ok || len(name) == 0 {
-		return ""
+func fieldName(line []byte) []byte {
+	end := bytes.IndexByte(line, ':')
+	for end > 0 && (line[end-1] == ' ' || line[end-1] == '\t') {
+		end--
 	}
-	for _, c := range name {
+	if end < 0 {
+		return nil
+	}
+	for _, c := range line[:end] {
 		if c <= ' ' || c >= 0x7f {
-			return ""
+			return nil
 		}
 	}
-	return string(name)
+	return line[:end]
 }

@@ -226,6 +226,25 @@ func TestHeader(t *testing.T) {
 	}
 }
 
+// TestHeaderInPieces: a header is read in pieces, whose ends do not show.
+func TestHeaderInPieces(t *testing.T) {
+	for size := 4080; size < 4110; size++ {
+		for _, end := range []string{"\n", "\r\n"} {
+			first := "A: " + strings.Repeat("x", size) + end
+			second := "Second : " + strings.Repeat("y", 3*size) + end
+			h, err := Bytes([]byte(first + second + "C: 1" + end + end + "D: 2" + end)).Header()
+			if err != nil || len(h.Fields) != 3 || !h.Blank || h.Size != int64(len(first+second+"C: 1"+end+end)) {
+				t.Fatalf("size %d: %d fields, %d bytes, %v", size, len(h.Fields), h.Size, err)
+			}
+			for i, want := range []string{first, second, "C: 1" + end} {
+				if f := h.Fields[i]; string(f.Raw) != want || f.Name != []string{"A", "Second", "C"}[i] {
+					t.Errorf("size %d: field %d is %q of %d bytes, want %d", size, i, f.Name, len(f.Raw), len(want))
+				}
+			}
+		}
+	}
+}
+
 func TestHeaderLimits(t *testing.T) {
 	for name, in := range map[string]string{
 		"one endless field": "A: " + strings.Repeat("x", MaxHeader),
