@@ -21,6 +21,7 @@ type body struct {
 	space   bool
 	cr      bool
 	any     bool // something was written to w
+	mixed   int  // so many bytes are not worth a look at many lines at once
 	size    int  // of what waits in out
 	out     [bodyBuffer]byte
 }
@@ -37,7 +38,7 @@ var (
 // reset makes b ready for another body.
 func (b *body) reset(w io.Writer, c Canon) {
 	b.w, b.relaxed = w, c == Relaxed
-	b.blank, b.size = 0, 0
+	b.blank, b.mixed, b.size = 0, 0, 0
 	b.content, b.space, b.cr, b.any = false, false, false, false
 }
 
@@ -53,6 +54,13 @@ func (b *body) Write(p []byte) (int, error) {
 			b.part(p)
 			break
 		}
+		if same := b.same(p, end); same > 0 {
+			b.putBlank()
+			b.put(p[:same])
+			p = p[same:]
+			continue
+		}
+		b.mixed -= end + 1
 		if !b.wholeLine(p[:end]) {
 			b.part(p[:end])
 			b.endLine()
@@ -81,6 +89,60 @@ func (b *body) blanks(p []byte) []byte {
 		i--
 	}
 	return p[i:]
+}
+
+// same is the length of lines at the start of p, the first of which has its LF at end, that are in canonical form as they stand,
+// as nearly all are on the wire. The last of them is not empty. It looks at a page; when it finds little there, none is looked for
+// in the next one, so that looking in vain costs little.
+func (b *body) same(p []byte, end int) (same int) {
+	if b.content || b.space || b.cr || b.mixed > 0 || end == 0 || p[end-1] != '\r' {
+		return 0
+	}
+	p = p[:min(len(p), bodyBuffer)]
+	if b.relaxed {
+		p = p[:evenText(p)]
+	}
+	for at := 0; ; {
+		n := bytes.IndexByte(p[at:], '\n')
+		if n < 1 || p[at+n-1] != '\r' {
+			break
+		}
+		if at += n + 1; n > 1 {
+			same = at
+		}
+	}
+	if same < bodyBuffer/8 {
+		b.mixed = bodyBuffer
+	}
+	return same
+}
+
+// evenText is the length, in steps of 32 bytes, of the stretch at the start of p in which every white space is a single blank
+// that has something behind it in its line.
+func evenText(p []byte) (n int) {
+	if tab := bytes.IndexByte(p, '\t'); tab >= 0 {
+		p = p[:tab]
+	}
+	last := uint64(0) // of the blanks before, the last one, in the lowest byte
+	for ; len(p) >= 32; p = p[32:] {
+		low0, blanks0 := lowBytes(binary.LittleEndian.Uint64(p))
+		low1, blanks1 := lowBytes(binary.LittleEndian.Uint64(p[8:]))
+		low2, blanks2 := lowBytes(binary.LittleEndian.Uint64(p[16:]))
+		low3, blanks3 := lowBytes(binary.LittleEndian.Uint64(p[24:]))
+		if low0&(blanks0<<8|last)|low1&(blanks1<<8|blanks0>>56)|low2&(blanks2<<8|blanks1>>56)|low3&(blanks3<<8|blanks2>>56) != 0 {
+			break
+		}
+		last = blanks3 >> 56
+		n += 32
+	}
+	return n
+}
+
+// lowBytes has the high bit of each of eight bytes that is a blank or lower, and of each that is a blank.
+func lowBytes(x uint64) (low, blanks uint64) {
+	const ones = 0x0101010101010101
+	low = ^((x&(0x7F*ones) + 0x5F*ones) | x) & (0x80 * ones)
+	return low, low & (x << 2) // only a blank has this bit
 }
 
 // wholeLine takes a line, without its LF, that begins here and is short enough for the buffer, as nearly all are: what part and
@@ -247,10 +309,10 @@ func (b *body) putBlank() {
 
 func (b *body) put(p []byte) {
 	b.any = true
-	if b.size+len(p) > bodyBuffer {
+	if b.size+len(p) > bodyBuffer || len(p) > bodyBuffer/2 {
 		b.flush()
 	}
-	if len(p) > bodyBuffer {
+	if len(p) > bodyBuffer/2 {
 		_, _ = b.w.Write(p) // a hash does not fail
 		return
 	}
@@ -312,27 +374,45 @@ func simpleField(dst, raw []byte) []byte {
 
 func relaxedField(dst, raw []byte) []byte {
 	name, value, _ := bytes.Cut(raw, []byte{':'})
-	for _, c := range bytes.TrimRight(name, " \t") {
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
+	for _, c := range trimBlanks(name) {
+		dst = append(dst, toLower(c))
 	}
 	dst = append(dst, ':')
 	start, space := len(dst), false
-	for i, c := range value {
-		switch {
-		case c == ' ' || c == '\t':
-			space = true
-		case c == '\n' || c == '\r' && i+1 < len(value) && value[i+1] == '\n':
-			// unfolding removes the line end, and only that
-		default:
+	for len(value) > 0 {
+		if n := plainText(value); n > 0 {
 			if space && len(dst) > start {
 				dst = append(dst, ' ')
 			}
 			space = false
-			dst = append(dst, c)
+			dst = append(dst, value[:n]...)
+			value = value[n:]
+			continue
 		}
+		// Unfolding removes the line end, and only that.
+		space = space || isBlank(value[0])
+		value = value[1:]
 	}
 	return dst
+}
+
+// plainText is how many bytes at the start of a field's value stay as they are: all up to a line end, and up to white space that
+// is not a single blank between others.
+func plainText(p []byte) int {
+	if isBlank(p[0]) {
+		return 0
+	}
+	for i, c := range p {
+		if c > ' ' {
+			continue
+		}
+		next := byte(0)
+		if i+1 < len(p) {
+			next = p[i+1]
+		}
+		if c == '\n' || c == '\t' || c == '\r' && next == '\n' || c == ' ' && next <= ' ' {
+			return i
+		}
+	}
+	return len(p)
 }

@@ -1,6 +1,8 @@
 package dkim
 
 import (
+	"hash/maphash"
+	"math/bits"
 	"slices"
 
 	"pennypost/internal/message"
@@ -9,24 +11,21 @@ import (
 // Index finds the fields of a header by name, in a time that does not depend on how many there are.
 type Index struct {
 	fields []message.Field
-	above  []int          // for each field, the next one of its name above it, or -1
-	names  map[string]int // for each name in lower case, its place in lowest
-	lowest []int          // for each name, its lowest field
+	above  []int32 // for each field, the number of the next one of its name above it; they are counted from 1, and 0 is none
+	lowest []int32 // a hash table with open addresses: for each name, the number of its lowest field
 }
+
+// seed keeps those who write messages from choosing names that meet in one place of the table.
+var seed = maphash.MakeSeed()
 
 // IndexFields makes an index of fields, which it keeps.
 func IndexFields(fields []message.Field) Index {
-	x := Index{fields: fields, above: make([]int, len(fields)), names: make(map[string]int, len(fields)), lowest: make([]int, 0, len(fields))}
-	var buf [64]byte
+	size := 1 << bits.Len(uint(2*len(fields))) // at least half of the places stay free
+	room := make([]int32, len(fields)+size)
+	x := Index{fields: fields, above: room[:len(fields)], lowest: room[len(fields):]}
 	for i, f := range fields {
-		name := appendLower(buf[:0], f.Name)
-		n, ok := x.names[string(name)]
-		if !ok {
-			n = len(x.lowest)
-			x.names[string(name)] = n
-			x.lowest = append(x.lowest, -1)
-		}
-		x.above[i], x.lowest[n] = x.lowest[n], i
+		at := x.find(f.Name)
+		x.above[i], x.lowest[at] = x.lowest[at], int32(i+1)
 	}
 	return x
 }
@@ -38,43 +37,65 @@ func (x Index) Without(raw []byte) Index {
 
 // Count is how many fields of a name there are.
 func (x Index) Count(name string) (count int) {
-	n, ok := x.find(name)
-	if !ok {
-		return 0
-	}
-	for i := x.lowest[n]; i >= 0; i = x.above[i] {
+	for i := x.lowest[x.find(name)]; i > 0; i = x.above[i-1] {
 		count++
 	}
 	return count
 }
 
-func (x Index) find(name string) (int, bool) {
+// find is the place of a name in the table: where it is, or the free one where it would be.
+func (x Index) find(name string) int {
 	var buf [64]byte
-	n, ok := x.names[string(appendLower(buf[:0], name))]
-	return n, ok
+	lower := appendLower(buf[:0], name)
+	at := int(maphash.Bytes(seed, lower)) & (len(x.lowest) - 1)
+	for x.lowest[at] > 0 && !isLower(x.fields[x.lowest[at]-1].Name, lower) {
+		at = (at + 1) & (len(x.lowest) - 1)
+	}
+	return at
 }
 
 // Select returns the raw fields that an h= tag names: each name takes the lowest instance not yet taken, and nothing once they
 // are used up (RFC 6376 section 5.4.2).
 func (x Index) Select(names []string) [][]byte {
-	out := make([][]byte, 0, len(names))
-	next := slices.Clone(x.lowest)
+	return x.appendFields(make([][]byte, 0, len(names)), names)
+}
+
+func (x Index) appendFields(out [][]byte, names []string) [][]byte {
+	var room [64]int32
+	next := append(room[:0], x.lowest...)
 	for _, name := range names {
-		if n, ok := x.find(name); ok && next[n] >= 0 {
-			out = append(out, x.fields[next[n]].Raw)
-			next[n] = x.above[next[n]]
+		at := x.find(name)
+		if i := next[at]; i > 0 {
+			out = append(out, x.fields[i-1].Raw)
+			next[at] = x.above[i-1]
 		}
 	}
 	return out
 }
 
+// isLower says whether a name is, in lower case, another.
+func isLower(name string, lower []byte) bool {
+	if len(name) != len(lower) {
+		return false
+	}
+	for i := range lower {
+		if toLower(name[i]) != lower[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func toLower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		c |= 0x20
+	}
+	return c
+}
+
 func appendLower(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= 'A' && c <= 'Z' {
-			c |= 0x20
-		}
-		dst = append(dst, c)
+		dst = append(dst, toLower(s[i]))
 	}
 	return dst
 }

@@ -25,15 +25,17 @@ func hostile(t testing.TB) map[string]string {
 		"20,000 names in h=": long + letter,
 		"1,000 names in h=, 9,000 fields": strings.Replace(sig, "h=from:to", "h=from"+strings.Repeat(":\n x", 999), 1) +
 			strings.Repeat("X: y\n", 9000) + letter,
-		"4 MB of blank lines":             signed(t, letter+strings.Repeat("\n", 4<<20)+"end\n", o),
-		"4 MB of blank lines at the end":  signed(t, letter+strings.Repeat("\n", 4<<20), o),
-		"4 MB of blanks":                  signed(t, letter+strings.Repeat(" ", 4<<20)+"end\n", signer("ed")),
-		"4 MB of CR":                      signed(t, letter+strings.Repeat("\r", 4<<20), signer("ed")),
-		"4 MB of blank and CR":            signed(t, letter+strings.Repeat(" \r", 2<<20), signer("ed")),
-		"2 MB of one letter a line":       signed(t, letter+strings.Repeat("x\n", 1<<20), signer("ed")),
-		"4 MB and ten signatures with l=": tenLengths(t, letter+strings.Repeat("\n", 4<<20)+"end\n"),
-		"1 MB of tags":                    "DKIM-Signature: v=1" + strings.Repeat("; a=b", 200_000) + "\n" + letter,
-		"one long field":                  "From: a" + strings.Repeat(" \t", 500_000) + "\n" + sig + "\nx\n",
+		"4 MB of blank lines":                  signed(t, letter+strings.Repeat("\n", 4<<20)+"end\n", o),
+		"4 MB of blank lines at the end":       signed(t, letter+strings.Repeat("\n", 4<<20), o),
+		"4 MB of blanks":                       signed(t, letter+strings.Repeat(" ", 4<<20)+"end\n", signer("ed")),
+		"4 MB of CR":                           signed(t, letter+strings.Repeat("\r", 4<<20), signer("ed")),
+		"4 MB of blank and CR":                 signed(t, letter+strings.Repeat(" \r", 2<<20), signer("ed")),
+		"2 MB of one letter a line":            signed(t, letter+strings.Repeat("x\n", 1<<20), signer("ed")),
+		"4 MB of one letter a line in turns":   signed(t, letter+strings.Repeat("x\r\ny\n", 4<<20/5), signer("ed")),
+		"4 MB of one letter and blanks a line": signed(t, letter+strings.Repeat("x\r\ny  \r\n", 4<<20/8), signer("ed")),
+		"4 MB and ten signatures with l=":      tenLengths(t, letter+strings.Repeat("\n", 4<<20)+"end\n"),
+		"1 MB of tags":                         "DKIM-Signature: v=1" + strings.Repeat("; a=b", 200_000) + "\n" + letter,
+		"one long field":                       "From: a" + strings.Repeat(" \t", 500_000) + "\n" + sig + "\nx\n",
 	}
 }
 

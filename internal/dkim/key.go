@@ -149,7 +149,10 @@ func (e *KeyError) Unwrap() error { return e.Err }
 // (RFC 6376 section 6.1.2 leaves the choice), so that an SPF record from a wildcard does no harm. The error is a *KeyError.
 func (o *VerifyOptions) FetchKey(ctx context.Context, name, algorithm string) (*Key, error) {
 	f, err := o.fetch(ctx, name, algorithm)
-	return f.key, err
+	if err != nil {
+		return nil, err
+	}
+	return f.key, nil
 }
 
 // found is a key and where it was: in one of so many records, counted from 1.
@@ -158,18 +161,13 @@ type found struct {
 	record, of int
 }
 
-func (o *VerifyOptions) fetch(ctx context.Context, name, algorithm string) (found, error) {
+func (o *VerifyOptions) fetch(ctx context.Context, name, algorithm string) (found, *KeyError) {
 	records, err := o.LookupTXT(ctx, name)
-	var dns *net.DNSError
 	f := found{of: len(records)}
+	if err != nil {
+		return f, lookupError(name, err)
+	}
 	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return f, &KeyError{false, fmt.Errorf("%w at %s", ErrNoKey, name)}
-	case errors.As(err, &dns):
-		// Only what happened: which server was asked is nobody's business who reads the message.
-		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
-	case err != nil:
-		return f, &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
 	case len(records) == 0:
 		return f, &KeyError{false, fmt.Errorf("%w at %s", ErrNoKey, name)}
 	case len(records) > maxRecords:
@@ -178,18 +176,32 @@ func (o *VerifyOptions) fetch(ctx context.Context, name, algorithm string) (foun
 	return f, f.choose(o.Keys, name, records, algorithm)
 }
 
+// lookupError says of an error of LookupTXT what may be said to those who read the message.
+func lookupError(name string, err error) *KeyError {
+	var dns *net.DNSError
+	switch {
+	case !errors.As(err, &dns):
+		return &KeyError{true, fmt.Errorf("fetching the key at %s: %w", name, err)}
+	case dns.IsNotFound:
+		return &KeyError{false, fmt.Errorf("%w at %s", ErrNoKey, name)}
+	}
+	// Only what happened: which server was asked is nobody's business.
+	return &KeyError{true, fmt.Errorf("fetching the key at %s: %s", name, dns.Err)}
+}
+
 // choose takes the first key of the kind that the algorithm wants, or else the first key.
-func (f *found) choose(cache *KeyCache, name string, records []string, algorithm string) error {
+func (f *found) choose(cache *KeyCache, name string, records []string, algorithm string) *KeyError {
 	kind, _, _ := strings.Cut(strings.ToLower(algorithm), "-")
 	var wrong error // with the record that was most likely meant as the key
 	likely := false
 	for i, record := range records {
 		k, err := cache.parse(record)
-		meant := strings.Contains(record, "p=")
 		switch {
-		case err != nil && (wrong == nil || meant && !likely || err == errRevoked):
-			wrong, likely = err, meant
-		case err == nil && (f.key == nil || f.key.kind() != kind && k.kind() == kind):
+		case err != nil:
+			if meant := strings.Contains(record, "p="); wrong == nil || meant && !likely || err == errRevoked {
+				wrong, likely = err, meant
+			}
+		case f.key == nil || f.key.kind() != kind && k.kind() == kind:
 			f.key, f.record = k, i+1
 		}
 	}

@@ -137,7 +137,7 @@ func Examine(m *message.Message, results []Result) ([]Damage, error) {
 		if !r.BodyOK && s.length < 0 && len(s.hash) == sha256.Size {
 			bodies[s.body] = append(bodies[s.body], target{[sha256.Size]byte(s.hash), d})
 		}
-		h.examine(s, r, d)
+		h.examine(&s, r, d)
 	}
 	if len(bodies) == 0 || m.Size()-header.Size > MaxRepairBody {
 		return found, nil
@@ -255,7 +255,7 @@ func (h *headerSearch) block(s *signature, all []edit) []byte {
 			fields = append(fields, f)
 		}
 	}
-	return HeaderBlock(s.header, IndexFields(fields).Select(s.names), s.unsigned)
+	return s.block(IndexFields(fields))
 }
 
 // maxEdits is how many edits of single fields are tried, so that pairs get a try too.

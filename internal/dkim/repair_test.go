@@ -199,7 +199,7 @@ func TestRepairIsBounded(t *testing.T) {
 	}
 	h := newHeaderSearch(header)
 	for range MaxSignatures {
-		h.search(s, func([32]byte) bool { return false })
+		h.search(&s, func([32]byte) bool { return false })
 	}
 	if h.tries != MaxRepairTries {
 		t.Errorf("%d headers were tried, not %d", h.tries, MaxRepairTries)

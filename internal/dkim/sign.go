@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -173,29 +174,26 @@ func isFieldName(s string) bool {
 // names is the content of h=: each name as often as it occurs, once more when
 // it is oversigned, and From at least once (RFC 6376 section 5.4).
 func (o *SignOptions) names(index Index) []string {
-	var names []string
-	done := map[string]bool{}
-	over := map[string]bool{}
-	for _, n := range o.Oversign {
-		over[strings.ToLower(n)] = true
-	}
+	names := make([]string, 0, 32)
 	for _, list := range [][]string{{"From"}, o.Fields, o.Oversign} {
 		for _, n := range list {
-			lower := strings.ToLower(n)
-			count := index.Count(n)
-			if over[lower] || count == 0 && lower == "from" {
-				count++
-			}
-			if count == 0 || done[lower] {
+			if hasName(names, n) {
 				continue
 			}
-			done[lower] = true
+			count := index.Count(n)
+			if hasName(o.Oversign, n) || count == 0 && strings.EqualFold(n, "From") {
+				count++
+			}
 			for range count {
 				names = append(names, n)
 			}
 		}
 	}
 	return names
+}
+
+func hasName(names []string, name string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return strings.EqualFold(n, name) })
 }
 
 // field writes all tags but b=.

@@ -16,24 +16,33 @@ type signature struct {
 	sig, hash                               []byte
 	length                                  int64 // l=, -1 when absent
 	time, expires                           time.Time
-	unsigned                                []byte // the raw field with the value of b= taken out
+	raw                                     []byte // the field
+	value                                   place  // of b= in raw
 	b, bh                                   string // of b= only the beginning
+}
+
+// block is what is hashed for the signature of a header with these fields.
+func (s *signature) block(index Index) []byte {
+	var fields [32][]byte
+	var raw [1024]byte
+	return HeaderBlock(s.header, index.appendFields(fields[:0], s.names), s.value.without(raw[:0], s.raw))
 }
 
 func (s *signature) form() BodyForm { return BodyForm{s.body, s.length} }
 
-// parseSignature reads a whole raw DKIM-Signature field (RFC 6376 section
-// 3.5). What could be read stands in the signature even with an error.
-func parseSignature(raw []byte) (*signature, error) {
-	s := &signature{length: -1}
+// parseSignature reads a whole raw DKIM-Signature field (RFC 6376 section 3.5). What could be read stands in the signature even
+// with an error.
+func parseSignature(raw []byte) (s signature, err error) {
+	s.length = -1
 	if len(raw) > MaxSignature {
 		return s, fmt.Errorf("signature field longer than %d bytes", MaxSignature)
 	}
-	tags, unsigned, err := ParseField(raw)
+	var room [12]tag
+	tags, err := appendField(room[:0], raw)
 	if err != nil {
 		return s, err
 	}
-	s.unsigned = unsigned
+	s.raw, s.value = raw, tags.place("b", raw)
 	// These first: they name the signature in the report of any later error.
 	s.domain, _ = tags.Get("d")
 	s.selector, _ = tags.Get("s")
@@ -88,7 +97,7 @@ func (s *signature) readWhat(tags Tags) (err error) {
 		return fmt.Errorf("more than %d names in h=", MaxNames)
 	}
 	for _, n := range s.names {
-		if n == "" || strings.ContainsAny(n, " \t\r\n") {
+		if n == "" || hasFWS(n) {
 			return fmt.Errorf("bad name %q in h=", clip(n))
 		}
 	}
@@ -151,22 +160,20 @@ func contains(list []string, want string) bool {
 
 // isName accepts what can be part of a DNS name, U-labels included.
 func isName(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	for _, label := range strings.Split(s, ".") {
-		if label == "" || len(label) > 63 {
+	label := 0 // bytes of it so far
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
+		switch {
+		case c == '.' && label > 0:
+			label = 0
+		case !letter && c != '-' && c != '_' && c < 0x80, label == 63:
 			return false
-		}
-		for i := 0; i < len(label); i++ {
-			c := label[i]
-			letter := c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9'
-			if !letter && c != '-' && c != '_' && c < 0x80 {
-				return false
-			}
+		default:
+			label++
 		}
 	}
-	return true
+	return label > 0 && len(s) <= 253
 }
 
 func isUnder(name, domain string) bool {
@@ -176,7 +183,11 @@ func isUnder(name, domain string) bool {
 
 // ASCII turns U-labels into A-labels, as far as that goes.
 func ASCII(name string) string {
-	if !strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
+	plain := true
+	for i := 0; i < len(name); i++ {
+		plain = plain && name[i] < 0x80
+	}
+	if plain {
 		return name
 	}
 	if a, err := idna.Lookup.ToASCII(name); err == nil {

@@ -22,8 +22,9 @@ type Tags []tag
 // ParseTags reads a tag list (RFC 6376 section 3.2). Names are case-sensitive;
 // a name that comes twice makes the list invalid, and so does a control byte.
 // Bytes above 0x7F are let through, for RFC 8616.
-func ParseTags(s string) (Tags, error) {
-	list := make(Tags, 0, 12)
+func ParseTags(s string) (Tags, error) { return appendTags(make(Tags, 0, 12), s) }
+
+func appendTags(list Tags, s string) (Tags, error) {
 	for at := 0; at < len(s); {
 		end := len(s)
 		if n := strings.IndexByte(s[at:], ';'); n >= 0 {
@@ -122,18 +123,34 @@ func (l Tags) List(name string) []string {
 // ParseField reads the tag list of a raw header field. With it comes the field without the value of its b= tag: what a signature
 // signs of itself (RFC 6376 section 3.7), and nil if there is no such tag.
 func ParseField(raw []byte) (tags Tags, unsigned []byte, err error) {
-	colon := bytes.IndexByte(raw, ':') + 1
-	if tags, err = ParseTags(string(raw[colon:])); err != nil {
-		return nil, nil, err
+	tags, err = appendField(make(Tags, 0, 12), raw)
+	if v := tags.place("b", raw); v.to > 0 {
+		unsigned = v.without(make([]byte, 0, len(raw)), raw)
 	}
-	for _, t := range tags {
-		if t.name == "b" {
-			unsigned = make([]byte, 0, len(raw))
-			unsigned = append(unsigned, raw[:colon+t.from]...)
-			unsigned = append(unsigned, raw[colon+t.to:]...)
+	return tags, unsigned, err
+}
+
+func appendField(list Tags, raw []byte) (Tags, error) {
+	return appendTags(list, string(raw[bytes.IndexByte(raw, ':')+1:]))
+}
+
+// place is where the value of a tag is in a raw field.
+type place struct{ from, to int }
+
+// place is where the value of a tag of a raw field is, and zero if there is no such tag.
+func (l Tags) place(name string, raw []byte) place {
+	colon := bytes.IndexByte(raw, ':') + 1
+	for _, t := range l {
+		if t.name == name {
+			return place{colon + t.from, colon + t.to}
 		}
 	}
-	return tags, unsigned, nil
+	return place{}
+}
+
+// without appends a raw field without what is at the place.
+func (p place) without(dst, raw []byte) []byte {
+	return append(append(dst, raw[:p.from]...), raw[p.to:]...)
 }
 
 func isTagName(s string) bool {
@@ -149,7 +166,7 @@ func isTagName(s string) bool {
 
 func hasControl(s string) bool {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' && !isFWS(c) || c == 0x7F {
+		if c := s[i]; c-' ' >= 0x7F-' ' && (c == 0x7F || c < ' ' && !isFWS(c)) {
 			return true
 		}
 	}
@@ -169,21 +186,33 @@ func trimFWS(s string) string {
 }
 
 func dropFWS(s string) string {
+	if !hasFWS(s) {
+		return s
+	}
+	return string(appendDropFWS(nil, s))
+}
+
+func hasFWS(s string) bool {
 	for i := 0; i < len(s); i++ {
 		if isFWS(s[i]) {
-			return string(appendDropFWS(nil, s))
+			return true
 		}
 	}
-	return s
+	return false
 }
 
 func appendDropFWS(dst []byte, s string) []byte {
-	for i := 0; i < len(s); i++ {
-		if !isFWS(s[i]) {
-			dst = append(dst, s[i])
+	for {
+		n := 0
+		for n < len(s) && (s[n] > ' ' || !isFWS(s[n])) {
+			n++
 		}
+		dst = append(dst, s[:n]...)
+		if n == len(s) {
+			return dst
+		}
+		s = s[n+1:]
 	}
-	return dst
 }
 
 // clip keeps quoted input in an error short.

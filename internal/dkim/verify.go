@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -50,9 +49,9 @@ func (o *VerifyOptions) complete() {
 // check is one signature on its way to a result.
 type check struct {
 	result *Result
-	sig    *signature
+	sig    signature
 	key    *Key
-	err    error // why there is no key
+	err    *KeyError // why there is no key
 	body   BodyHash
 }
 
@@ -65,25 +64,18 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 	if err != nil {
 		return nil, err
 	}
-	results := make([]Result, 0, 1)
-	raw := make([][]byte, 0, 1)
-	for _, f := range header.Fields {
-		if !strings.EqualFold(f.Name, "DKIM-Signature") {
-			continue
-		}
-		results = append(results, Result{})
-		raw = append(raw, f.Raw)
-	}
-	if len(raw) == 0 {
+	signatures := header.All("DKIM-Signature")
+	if len(signatures) == 0 {
 		return nil, nil
 	}
-	checks := make([]*check, 0, MaxSignatures)
+	results := make([]Result, len(signatures))
+	checks := make([]check, min(len(signatures), MaxSignatures))
 	for i := range results {
 		if i >= MaxSignatures {
 			results[i] = Result{Verdict: Neutral, Reason: fmt.Sprintf("not checked: more than %d signatures", MaxSignatures)}
 			continue
 		}
-		checks = append(checks, begin(&results[i], raw[i]))
+		checks[i].begin(&results[i], signatures[i].Raw)
 	}
 	o.complete()
 	fetchKeys(ctx, checks, &o)
@@ -94,15 +86,16 @@ func Verify(ctx context.Context, m *message.Message, o VerifyOptions) ([]Result,
 		return nil, err
 	}
 	index := IndexFields(header.Fields)
-	for _, c := range checks {
-		c.finish(index, &o)
+	for i := range checks {
+		checks[i].finish(index, &o)
 	}
 	return results, nil
 }
 
 // begin reads the signature and fills in what the result says of it.
-func begin(r *Result, raw []byte) *check {
+func (c *check) begin(r *Result, raw []byte) {
 	s, err := parseSignature(raw)
+	c.result, c.sig = r, s
 	*r = Result{
 		Domain: s.domain, Identifier: s.identifier, Selector: s.selector, Algorithm: s.algorithm,
 		B: s.b, Length: s.length, Names: s.names, Time: s.time, Expires: s.expires, WantBody: s.bh,
@@ -110,7 +103,6 @@ func begin(r *Result, raw []byte) *check {
 	if s.header != "" {
 		r.Canon = string(s.header) + "/" + string(s.body)
 	}
-	c := &check{result: r, sig: s}
 	algorithm := strings.ToLower(s.algorithm)
 	switch {
 	case err != nil:
@@ -120,15 +112,15 @@ func begin(r *Result, raw []byte) *check {
 	case algorithm != "rsa-sha256" && algorithm != "ed25519-sha256":
 		r.Verdict, r.Reason = Neutral, fmt.Sprintf("unknown algorithm %q", clip(s.algorithm))
 	}
-	return c
 }
 
 func (c *check) settled() bool { return c.result.Verdict != "" }
 
-func fetchKeys(ctx context.Context, checks []*check, o *VerifyOptions) {
+func fetchKeys(ctx context.Context, checks []check, o *VerifyOptions) {
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
-	for _, c := range checks {
+	for i := range checks {
+		c := &checks[i]
 		if c.settled() {
 			continue
 		}
@@ -141,10 +133,10 @@ func fetchKeys(ctx context.Context, checks []*check, o *VerifyOptions) {
 }
 
 // hashBody reads the body once and makes every form of hash that is asked for.
-func hashBody(m *message.Message, from int64, checks []*check) error {
-	var forms []BodyForm
-	for _, c := range checks {
-		if !c.settled() {
+func hashBody(m *message.Message, from int64, checks []check) error {
+	forms := make([]BodyForm, 0, 1)
+	for i := range checks {
+		if c := &checks[i]; !c.settled() {
 			forms = append(forms, c.sig.form())
 		}
 	}
@@ -152,8 +144,8 @@ func hashBody(m *message.Message, from int64, checks []*check) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range checks {
-		if !c.settled() {
+	for i := range checks {
+		if c := &checks[i]; !c.settled() {
 			c.body, hashes = hashes[0], hashes[1:]
 		}
 	}
@@ -173,11 +165,10 @@ func (c *check) finish(index Index, o *VerifyOptions) {
 	if c.sig.length >= 0 {
 		r.Open = max(0, c.body.Size-c.sig.length)
 	}
-	r.Canonical = HeaderBlock(c.sig.header, index.Select(c.sig.names), c.sig.unsigned)
-	var ke *KeyError
-	if errors.As(c.err, &ke) {
-		r.Verdict, r.Reason = PermError, ke.Error()
-		if ke.Temporary {
+	r.Canonical = c.sig.block(index)
+	if c.err != nil {
+		r.Verdict, r.Reason = PermError, c.err.Error()
+		if c.err.Temporary {
 			r.Verdict = TempError
 		}
 		return

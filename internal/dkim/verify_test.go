@@ -31,8 +31,8 @@ func resign(t testing.TB, text, tags string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.unsigned = []byte("DKIM-Signature: " + tags + " b=")
-	sig, err := SignBlock(o.Key, HeaderBlock(s.header, IndexFields(header.Fields).Select(s.names), s.unsigned))
+	s.raw, s.value = []byte("DKIM-Signature: "+tags+" b="), place{}
+	sig, err := SignBlock(o.Key, s.block(IndexFields(header.Fields)))
 	if err != nil {
 		t.Fatal(err)
 	}
