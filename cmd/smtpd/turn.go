@@ -138,15 +138,16 @@ func (t *turns) waiting(domain string, below bool) (int, error) {
 		return 0, err
 	}
 	defer q.Close()
-	n, looked := 0, 0
-	for stub, err := range q.Stubs() {
-		if err != nil {
-			return 0, err
-		}
-		if looked++; looked > 10*smtp.MaxWaiting {
-			return -1, nil
-		}
-		e, err := q.Read(stub.ID)
+	ids, err := q.IDs()
+	if err != nil {
+		return 0, err
+	}
+	if len(ids) > 10*smtp.MaxWaiting {
+		return -1, nil
+	}
+	n := 0
+	for _, id := range ids {
+		e, err := q.Read(id)
 		if err != nil || e.Held {
 			continue // sent meanwhile, or damaged: the run will say
 		}

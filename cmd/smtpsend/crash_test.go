@@ -26,6 +26,7 @@ import (
 var (
 	crashMessages = flag.Int("crash-messages", 300, "messages of TestQueueKill")
 	crashSeed     = flag.Uint64("crash-seed", 1, "seed of the random moments of TestQueueKill")
+	crashWithin   = flag.Duration("crash-within", 420*time.Millisecond, "longest life of a run of TestQueueKill; a large queue takes long to read")
 )
 
 // liar is a server that takes most mail, puts off one recipient in twenty for once, refuses one in a hundred for ever, and
@@ -143,7 +144,7 @@ func killRuns(t *testing.T, q *queue.Queue, dir, url string) (kills int) {
 			if err != nil {
 				t.Errorf("a run that was not killed: %v", err)
 			}
-		case <-time.After(time.Duration(20+random.IntN(400)) * time.Millisecond):
+		case <-time.After(20*time.Millisecond + time.Duration(random.Int64N(int64(*crashWithin)))):
 			run.Process.Kill()
 			<-ended
 			kills++

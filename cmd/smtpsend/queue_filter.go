@@ -47,11 +47,14 @@ func (f *filter) takes(e *queue.Entry) bool {
 }
 
 func (f *filter) ofRecipient(r queue.Recipient) bool {
+	if f.recipient == "" && f.domain == "" && f.reply == "" {
+		return true
+	}
 	return contains(r.Address.String(), f.recipient) && inDomain(r.Address, f.domain) && contains(r.Reply, f.reply)
 }
 
 func contains(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+	return part == "" || strings.Contains(strings.ToLower(s), strings.ToLower(part))
 }
 
 // inDomain compares A-labels without case.

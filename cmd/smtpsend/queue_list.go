@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,19 +45,23 @@ func rowOf(e *queue.Entry, r queue.Recipient) row {
 	return w
 }
 
-// printRow prints a row: name, age, size, state, sender, recipient, last reply. To a terminal it is cut to its width.
-func printRow(out io.Writer, w row, width int) {
-	state := string(w.State)
-	if w.Held {
+// printRow prints a recipient of an entry: name, age, size, state, sender, recipient, last reply. To a terminal it is cut to
+// its width.
+func printRow(out *bufio.Writer, e *queue.Entry, r *queue.Recipient, width int) {
+	state, reply := string(r.State), status.Escape(r.Reply, maxReply)
+	if e.Held {
 		state = "held"
 	}
+	sender, to := status.Escape(e.Envelope.Sender.Path(), maxAddress), status.Escape(r.Address.String(), maxAddress)
 	if width == 0 {
-		fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%s\t%s\t%s\n", w.ID, age(w.Arrived), w.Size, state, status.Escape(w.Sender, maxAddress),
-			status.Escape(w.Recipient, maxAddress), status.Escape(w.Reply, maxReply))
+		b := out.AvailableBuffer()
+		for _, field := range []string{string(e.ID), age(e.Arrived), strconv.FormatInt(e.Size, 10), state, sender, to} {
+			b = append(append(b, field...), '\t')
+		}
+		out.Write(append(append(b, reply...), '\n'))
 		return
 	}
-	line := fmt.Sprintf("%s %5s %6s %-9s %s -> %s  %s", w.ID, age(w.Arrived), short(w.Size), state, status.Escape(w.Sender, maxAddress),
-		status.Escape(w.Recipient, maxAddress), status.Escape(w.Reply, maxReply))
+	line := fmt.Sprintf("%s %5s %6s %-9s %s -> %s  %s", e.ID, age(e.Arrived), short(e.Size), state, sender, to, reply)
 	if runes := []rune(line); len(runes) > width {
 		line = string(runes[:width-1]) + "…"
 	}
@@ -68,13 +73,13 @@ func age(t time.Time) string {
 	d := time.Since(t)
 	switch {
 	case d >= 48*time.Hour:
-		return fmt.Sprintf("%dd", d/(24*time.Hour))
+		return strconv.Itoa(int(d/(24*time.Hour))) + "d"
 	case d >= 2*time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
+		return strconv.Itoa(int(d/time.Hour)) + "h"
 	case d >= 2*time.Minute:
-		return fmt.Sprintf("%dm", d/time.Minute)
+		return strconv.Itoa(int(d/time.Minute)) + "m"
 	}
-	return fmt.Sprintf("%ds", max(d, 0)/time.Second)
+	return strconv.Itoa(int(max(d, 0)/time.Second)) + "s"
 }
 
 func short(n int64) string {
@@ -95,21 +100,22 @@ func newList(o *options) *cobra.Command {
 			"the state, the sender, the recipient and the last reply.",
 		"  smtpsend --queue DIR list --domain example.org\n  smtpsend --queue DIR list --json --older 24h",
 		func(cmd *cobra.Command, q *queue.Queue, args []string) error {
-			out := bufio.NewWriter(cmd.OutOrStdout())
+			out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 			defer out.Flush()
 			width, enc := columns(cmd.OutOrStdout()), json.NewEncoder(out)
 			return chosen(q, args, &f, func(e *queue.Entry) error {
-				for _, r := range e.Recipients {
-					if !r.State.Open() || !f.ofRecipient(r) {
+				for i := range e.Recipients {
+					r := &e.Recipients[i]
+					if !r.State.Open() || !f.ofRecipient(*r) {
 						continue
 					}
 					if asJSON {
-						if err := enc.Encode(rowOf(e, r)); err != nil {
+						if err := enc.Encode(rowOf(e, *r)); err != nil {
 							return err
 						}
 						continue
 					}
-					printRow(out, rowOf(e, r), width)
+					printRow(out, e, r, width)
 				}
 				return nil
 			})

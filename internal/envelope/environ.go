@@ -103,29 +103,42 @@ var variables = []variable{
 // FromEnviron reads an envelope from variables of the form NAME=value. RECIPIENTS goes before RECIPIENT. An address that
 // does not parse is an error.
 func FromEnviron(environ []string) (*Envelope, error) {
-	env := make(map[string]string, len(environ))
+	e := new(Envelope)
+	var sender, one, several string
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		env[name] = value
-	}
-	e := new(Envelope)
-	for _, v := range variables {
-		if value, ok := env[v.name]; ok {
-			if err := v.set(e, value); err != nil {
+		switch name {
+		case "SENDER":
+			sender = value
+		case "RECIPIENT":
+			one = value
+		case "RECIPIENTS":
+			several = value
+		default:
+			if err := e.set(name, value); err != nil {
 				return nil, err
 			}
 		}
 	}
-	sender, err := Parse(env["SENDER"])
-	if err != nil {
+	var err error
+	if e.Sender, err = Parse(sender); err != nil {
 		return nil, err
 	}
-	e.Sender = sender
-	recipients := lines(env["RECIPIENTS"], false)
+	recipients := lines(several, false)
 	if len(recipients) == 0 {
-		recipients = lines(env["RECIPIENT"], false)
+		recipients = lines(one, false)
 	}
 	return e, e.setRecipients(recipients)
+}
+
+// set sets the field of a variable, if it is one.
+func (e *Envelope) set(name, value string) error {
+	for _, v := range variables {
+		if v.name == name {
+			return v.set(e, value)
+		}
+	}
+	return nil
 }
 
 // FromArgs lets the command line go before the environment: a sender when one was given (nil = not given; "" and "<>"

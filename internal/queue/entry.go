@@ -87,15 +87,15 @@ const timeForm = "2006-01-02T15:04:05.000000Z"
 var escaper = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`)
 var unescaper = strings.NewReplacer(`\\`, `\`, `\t`, "\t", `\n`, "\n", `\r`, "\r", `\0`, "\x00")
 
-// header is what an envelope file starts with: the form, when the message came, and the envelope as variables of
-// mailpipe(7).
-func header(e *envelope.Envelope, now, due time.Time) (string, error) {
+// header is what an envelope file starts with: the form, when the message came, its size in bytes, and the envelope as
+// variables of mailpipe(7).
+func header(e *envelope.Envelope, now, due time.Time, size int64) (string, error) {
 	vars, err := e.Environ(nil)
 	if err != nil {
 		return "", err
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s\narrived %s\ndue %s\n", form, now.UTC().Format(timeForm), due.UTC().Format(timeForm))
+	fmt.Fprintf(&b, "%s\narrived %s\ndue %s\nsize %d\n", form, now.UTC().Format(timeForm), due.UTC().Format(timeForm), size)
 	for _, kv := range vars {
 		if !strings.HasPrefix(kv, "RECIPIENT=") {
 			b.WriteString(escaper.Replace(kv) + "\n")
@@ -110,29 +110,36 @@ func header(e *envelope.Envelope, now, due time.Time) (string, error) {
 
 var errDamaged = errors.New("damaged")
 
-// parse reads an envelope file.
+// parse reads an envelope file. One without the size of the message has -1.
 func parse(id ID, text string) (*Entry, error) {
-	whole := text[:strings.LastIndexByte(text, '\n')+1] // a torn record is none
-	lines := strings.Split(strings.TrimSuffix(whole, "\n"), "\n")
-	if len(lines) < 4 || lines[0] != form {
+	rest := text[:strings.LastIndexByte(text, '\n')+1] // a torn record is none
+	next := func() (line string) {
+		line, rest, _ = strings.Cut(rest, "\n")
+		return line
+	}
+	if next() != form {
 		return nil, fmt.Errorf("%w: it does not start with %q", errDamaged, form)
 	}
-	e := &Entry{ID: id}
+	e := &Entry{ID: id, Size: -1}
 	var due time.Time
 	var err error
-	if e.Arrived, err = parseTime(lines[1], "arrived "); err == nil {
-		due, err = parseTime(lines[2], "due ")
+	if e.Arrived, err = parseTime(next(), "arrived "); err == nil {
+		due, err = parseTime(next(), "due ")
 	}
 	if err != nil {
 		return nil, err
 	}
-	var vars []string
-	rest := lines[3:]
-	for len(rest) > 0 && rest[0] != endOfHead {
-		vars = append(vars, unescaper.Replace(rest[0]))
-		rest = rest[1:]
+	if number, ok := strings.CutPrefix(rest, "size "); ok {
+		number, rest, _ = strings.Cut(number, "\n")
+		if e.Size, err = strconv.ParseInt(number, 10, 64); err != nil || e.Size < 0 {
+			return nil, fmt.Errorf("%w: size %q", errDamaged, status.Escape(number, 40))
+		}
 	}
-	if len(rest) == 0 {
+	vars := make([]string, 0, 16)
+	for rest != "" && !strings.HasPrefix(rest, endOfHead+"\n") {
+		vars = append(vars, unescape(next()))
+	}
+	if next() != endOfHead {
 		return nil, fmt.Errorf("%w: its head has no end", errDamaged)
 	}
 	if e.Envelope, err = envelope.FromEnviron(vars); err != nil {
@@ -141,9 +148,9 @@ func parse(id ID, text string) (*Entry, error) {
 	if err := e.setRecipients(due); err != nil {
 		return nil, err
 	}
-	for i, line := range rest[1:] {
-		if err := e.apply(line); err != nil {
-			return nil, fmt.Errorf("%w: record %d: %w", errDamaged, i+1, err)
+	for n := 1; rest != ""; n++ {
+		if err := e.apply(next()); err != nil {
+			return nil, fmt.Errorf("%w: record %d: %w", errDamaged, n, err)
 		}
 	}
 	return e, nil
@@ -153,6 +160,7 @@ func (e *Entry) setRecipients(due time.Time) error {
 	if len(e.Envelope.Recipients) == 0 {
 		return fmt.Errorf("%w: no recipient", errDamaged)
 	}
+	e.Recipients = make([]Recipient, 0, len(e.Envelope.Recipients))
 	for i, a := range e.Envelope.Recipients {
 		r := Recipient{Address: a, State: Waiting, Next: due}
 		if i < len(e.Envelope.Notify) {
@@ -168,11 +176,25 @@ func (e *Entry) setRecipients(due time.Time) error {
 
 func parseTime(line, prefix string) (time.Time, error) {
 	text, ok := strings.CutPrefix(line, prefix)
-	t, err := time.Parse(timeForm, text)
+	t, err := readTime(text)
 	if !ok || err != nil {
 		return t, fmt.Errorf("%w: %q is not %stime", errDamaged, status.Escape(line, 60), prefix)
 	}
 	return t, nil
+}
+
+// readTime reads timeForm, in the way of RFC 3339 that package time is quick at.
+func readTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	return t.UTC(), err
+}
+
+// unescape undoes escaper.
+func unescape(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	return unescaper.Replace(s)
 }
 
 // record is a recipient's line: number, state, attempts, next and last time, warned, host, reply, separated by tabs.
@@ -199,10 +221,14 @@ func (e *Entry) apply(line string) error {
 		e.Held = false
 		return nil
 	}
-	f := strings.Split(line, "\t")
+	var f [8]string
+	rest, more := line, true
+	for i := 0; i < len(f) && more; i++ {
+		f[i], rest, more = strings.Cut(rest, "\t")
+	}
 	number, ok := strings.CutPrefix(f[0], "rcpt ")
 	n, err := strconv.Atoi(number)
-	if !ok || err != nil || n < 0 || n >= len(e.Recipients) || len(f) != 8 {
+	if !ok || more || err != nil || n < 0 || n >= len(e.Recipients) || strings.Count(line, "\t") != len(f)-1 {
 		return fmt.Errorf("%q", status.Escape(line, 80))
 	}
 	r := &e.Recipients[n]
@@ -211,18 +237,18 @@ func (e *Entry) apply(line string) error {
 	if err != nil || !known(state) {
 		return fmt.Errorf("%q", status.Escape(line, 80))
 	}
-	next, err := time.Parse(timeForm, f[3])
+	next, err := readTime(f[3])
 	if err != nil {
 		return err
 	}
 	var last time.Time
 	if f[4] != "-" {
-		if last, err = time.Parse(timeForm, f[4]); err != nil {
+		if last, err = readTime(f[4]); err != nil {
 			return err
 		}
 	}
 	r.State, r.Attempts, r.Next, r.Last, r.Warned = state, attempts, next, last, f[5] == "warned"
-	r.Host, r.Reply = unescaper.Replace(f[6]), unescaper.Replace(f[7])
+	r.Host, r.Reply = unescape(f[6]), unescape(f[7])
 	return nil
 }
 

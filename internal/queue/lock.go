@@ -67,16 +67,21 @@ func (q *Queue) still(id ID, f *os.File) bool {
 
 // load reads the file that is locked.
 func (l *Locked) load(id ID) error {
-	dir, err := l.q.root.Open(id.bucket())
+	mail, err := openMail(l.q.root)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer mail.close()
+	dir, err := mail.folder(id.hash())
+	if err != nil {
+		return err
+	}
+	defer dir.close()
 	text, err := io.ReadAll(io.NewSectionReader(l.f, 0, maxEnvelope+1))
 	if err != nil {
 		return err
 	}
-	e, err := load(dir, id, text)
+	e, err := load(dir, id, text, true)
 	if err != nil {
 		return err
 	}
@@ -194,7 +199,7 @@ func (l *Locked) cut() error {
 // rewrite replaces the file by one with a record for each recipient. The lock is taken on the new one before it has the
 // name.
 func (l *Locked) rewrite(after Entry) error {
-	text, err := header(after.Envelope, after.Arrived, after.Arrived)
+	text, err := header(after.Envelope, after.Arrived, after.Arrived, after.Size)
 	if err != nil {
 		return err
 	}
@@ -232,7 +237,7 @@ func (l *Locked) rewrite(after Entry) error {
 	return l.q.ops.syncDir(l.q.root, l.ID.bucket())
 }
 
-// hint sets the time of the file to when the entry is due; see Stub. That it fails does no harm.
+// hint sets the time of the file to when the entry is due; see Due. That it fails does no harm.
 func (l *Locked) hint() {
 	due, ok := l.Due()
 	switch {

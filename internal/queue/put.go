@@ -22,7 +22,7 @@ func (q *Queue) Put(m *message.Message, e *envelope.Envelope, now, due time.Time
 		return "", status.Errorf(status.Usage, "queue: no recipient")
 	}
 	id := newID(now)
-	head, err := header(e, now, due)
+	head, err := header(e, now, due, m.Size())
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +80,7 @@ func (q *Queue) put(id ID, m *message.Message, head string, due time.Time) error
 		q.ops.remove(q.root, dirTmp+"/"+msg)
 		return err
 	}
-	q.ops.chtimes(q.root, dirTmp+"/"+env, due) // a hint only, see Stub
+	q.ops.chtimes(q.root, dirTmp+"/"+env, due) // a hint only, see Due
 	if err := q.place(id, msg, env); err != nil {
 		q.ops.remove(q.root, dirTmp+"/"+env)
 		q.ops.remove(q.root, dirTmp+"/"+msg)

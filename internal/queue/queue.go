@@ -133,7 +133,9 @@ func ParseID(s string) (ID, error) {
 }
 
 // bucket is the directory of the entry below the queue.
-func (id ID) bucket() string { return dirMail + "/" + string(id[len(id)-2:]) }
+func (id ID) bucket() string { return dirMail + "/" + id.hash() }
+
+func (id ID) hash() string { return string(id[len(id)-2:]) }
 
 func (id ID) message() string  { return id.bucket() + "/" + string(id) + extMessage }
 func (id ID) envelope() string { return id.bucket() + "/" + string(id) + extEnvelope }

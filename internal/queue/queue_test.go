@@ -210,6 +210,8 @@ func TestDamaged(t *testing.T) {
 		"bad record":    func(env, _ string) error { return appendTo(env, "rcpt 7\twaiting\t1\n") },
 		"bad address":   func(env, _ string) error { return replace(env, "SENDER=s@", "SENDER=s@@") },
 		"no message":    func(_, msg string) error { return os.Remove(msg) },
+		"cut message":   func(_, msg string) error { return os.Truncate(msg, 1) },
+		"bad size":      func(env, _ string) error { return replace(env, "size 2", "size -2") },
 		"unknown state": func(env, _ string) error { return appendTo(env, "rcpt 0\tlost\t1\t-\t-\t-\t\t\n") },
 	} {
 		log.Reset()
@@ -380,7 +382,7 @@ func TestParseID(t *testing.T) {
 // Whatever an envelope file holds, reading it is an entry or an error, and what is written of an entry reads as the same.
 func FuzzParse(f *testing.F) {
 	_, e := letter(f, "", "a@example.org", "b@example.org")
-	head, err := header(e, noon, noon)
+	head, err := header(e, noon, noon, 7)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -396,7 +398,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		again, err := header(e.Envelope, e.Arrived, e.Arrived)
+		again, err := header(e.Envelope, e.Arrived, e.Arrived, max(e.Size, 0))
 		if err != nil {
 			return // an envelope that cannot be put cannot be written anew either
 		}

@@ -5,10 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"os"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // readAtOnce is how many entries are read together when many are: enough that each directory has several of them.
@@ -16,16 +17,21 @@ const readAtOnce = 16 << 10
 
 // Read reads an entry without locking it. fs.ErrNotExist when it is gone; a damaged one is set aside, and gone too.
 func (q *Queue) Read(id ID) (*Entry, error) {
-	dir, err := q.root.Open(id.bucket())
+	mail, err := openMail(q.root)
 	if err != nil {
 		return nil, failed("read", id, err)
 	}
-	defer dir.Close()
-	return q.read(dir, id, nil)
+	defer mail.close()
+	dir, err := mail.folder(id.hash())
+	if err != nil {
+		return nil, failed("read", id, err)
+	}
+	defer dir.close()
+	return q.read(dir, id, nil, true)
 }
 
-// ReadAll reads entries as Read does, in the order of ids, several at a time, and some ahead of the one whose turn it is. An
-// error belongs to that one.
+// ReadAll reads entries in the order of ids, several at a time, and some ahead of the one whose turn it is. An error belongs
+// to that one. Unlike Read and Lock it does not look at messages whose envelopes say how large they are.
 func (q *Queue) ReadAll(ids []ID) iter.Seq2[*Entry, error] {
 	return func(yield func(*Entry, error) bool) {
 		ahead, stop := make(chan chunk), make(chan struct{})
@@ -34,13 +40,7 @@ func (q *Queue) ReadAll(ids []ID) iter.Seq2[*Entry, error] {
 		defer close(stop)
 		reader.Go(func() {
 			defer close(ahead)
-			for some := range slices.Chunk(ids, readAtOnce) {
-				select {
-				case ahead <- q.readChunk(some):
-				case <-stop:
-					return
-				}
-			}
+			q.readChunks(ids, ahead, stop)
 		})
 		for c := range ahead {
 			for i, e := range c.entries {
@@ -58,76 +58,105 @@ type chunk struct {
 	errs    []error
 }
 
+// readChunks reads ahead until it is stopped.
+func (q *Queue) readChunks(ids []ID, ahead chan<- chunk, stop <-chan struct{}) {
+	mail, err := openMail(q.root)
+	if err == nil {
+		defer mail.close()
+	}
+	for some := range slices.Chunk(ids, readAtOnce) {
+		c := chunk{make([]*Entry, len(some)), make([]error, len(some))}
+		if err == nil {
+			q.readChunk(mail, some, c)
+		}
+		for i := range some {
+			if err != nil {
+				c.errs[i] = failed("read", some[i], err)
+			}
+		}
+		select {
+		case ahead <- c:
+		case <-stop:
+			return
+		}
+	}
+}
+
 // readChunk opens each directory once.
-func (q *Queue) readChunk(ids []ID) chunk {
+func (q *Queue) readChunk(mail *mailDir, ids []ID, c chunk) {
 	places := make(map[string][]int)
 	for i, id := range ids {
-		places[id.bucket()] = append(places[id.bucket()], i)
+		places[id.hash()] = append(places[id.hash()], i)
 	}
-	c := chunk{make([]*Entry, len(ids)), make([]error, len(ids))}
-	work := make(chan []int)
+	parallel(slices.Collect(maps.Values(places)), func(some []int, buf []byte) { q.readFolder(mail, ids, some, c, buf) })
+}
+
+// parallel does something with each, several at a time, each with a buffer: more than there are processors, since the disk
+// may have to be waited for.
+func parallel[T any](list []T, do func(one T, buf []byte)) {
+	var next atomic.Int64
 	var all sync.WaitGroup
-	for range min(2*runtime.GOMAXPROCS(0), len(places)) { // more than there are processors: the disk may have to be waited for
+	for range min(2*runtime.GOMAXPROCS(0), len(list)) {
 		all.Go(func() {
-			for some := range work {
-				q.readBucket(ids, some, c)
+			buf := make([]byte, readBuffer)
+			for i := next.Add(1) - 1; i < int64(len(list)); i = next.Add(1) - 1 {
+				do(list[i], buf)
 			}
 		})
 	}
-	for _, some := range places {
-		work <- some
-	}
-	close(work)
 	all.Wait()
-	return c
 }
 
-// readBucket reads the entries at these places of ids, which are in one directory.
-func (q *Queue) readBucket(ids []ID, places []int, c chunk) {
-	dir, err := q.root.Open(ids[places[0]].bucket())
+// readFolder reads the entries at these places of ids, which are in one directory.
+func (q *Queue) readFolder(mail *mailDir, ids []ID, places []int, c chunk, buf []byte) {
+	dir, err := mail.folder(ids[places[0]].hash())
 	if err == nil {
-		defer dir.Close()
+		defer dir.close()
 	}
-	buf := make([]byte, readBuffer)
 	for _, i := range places {
 		if err != nil {
 			c.errs[i] = failed("read", ids[i], err)
 			continue
 		}
-		c.entries[i], c.errs[i] = q.read(dir, ids[i], buf)
+		c.entries[i], c.errs[i] = q.read(dir, ids[i], buf, false)
 	}
 }
 
-// readBuffer is the size of a buffer into which nearly every envelope file fits.
-const readBuffer = 8 << 10
+// readBuffer is the size of a buffer into which nearly every envelope file fits, and many names.
+const readBuffer = 16 << 10
 
-// read reads an entry out of its open directory, through buf where it fits into that.
-func (q *Queue) read(dir *os.File, id ID, buf []byte) (*Entry, error) {
-	text, err := readFile(dir, string(id)+extEnvelope, buf, maxEnvelope)
+// read reads an entry out of its open directory, through buf where it fits into that. See load.
+func (q *Queue) read(dir *folder, id ID, buf []byte, look bool) (*Entry, error) {
+	text, err := dir.read(string(id)+extEnvelope, buf, maxEnvelope)
 	if err != nil {
 		return nil, failed("read", id, err)
 	}
-	e, err := load(dir, id, text)
+	e, err := load(dir, id, text, look)
 	if err != nil {
 		return nil, q.unreadable(id, err)
 	}
 	return e, nil
 }
 
-// load is the entry of which text is the envelope file, with the size of the message beside it.
-func load(dir *os.File, id ID, text []byte) (*Entry, error) {
+// load is the entry of which text is the envelope file. It looks at the message beside it when it is told to, or when the
+// envelope does not say its size.
+func load(dir *folder, id ID, text []byte, look bool) (*Entry, error) {
 	if len(text) > maxEnvelope {
 		return nil, fmt.Errorf("%w: it has more than %d bytes", errDamaged, maxEnvelope)
 	}
 	e, err := parse(id, string(text))
-	if err != nil {
-		return nil, err
-	}
-	e.Size, err = fileSize(dir, string(id)+extMessage)
-	if !errors.Is(err, fs.ErrNotExist) {
+	if err != nil || !look && e.Size >= 0 {
 		return e, err
 	}
-	if _, gone := fileSize(dir, string(id)+extEnvelope); gone == nil { // whoever removes an entry begins with that
+	size, _, err := dir.stat(string(id) + extMessage)
+	switch {
+	case err == nil && e.Size >= 0 && size != e.Size:
+		return nil, fmt.Errorf("%w: the message has %d bytes, and came with %d", errDamaged, size, e.Size)
+	case !errors.Is(err, fs.ErrNotExist):
+		e.Size = size
+		return e, err
+	}
+	if _, _, gone := dir.stat(string(id) + extEnvelope); gone == nil { // whoever removes an entry begins with that
 		return nil, fmt.Errorf("%w: there is no message", errDamaged)
 	}
 	return nil, err

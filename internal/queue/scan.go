@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -9,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -16,62 +19,48 @@ import (
 // never is how far ahead the hint of an entry is that is not due at all.
 const never = 365 * 24 * time.Hour
 
-// A Stub is an entry as its name and time tell, without reading it. Due is a hint, never too late by more than a crash
-// allows: a file whose time was not set has the time of its last record, and is looked at too early.
-type Stub struct {
-	ID  ID
-	Due time.Time
-}
-
-// Stubs are all entries in no order. A directory that cannot be read ends the list with its error.
-func (q *Queue) Stubs() iter.Seq2[Stub, error] {
-	return func(yield func(Stub, error) bool) {
-		for e, err := range q.entries() {
-			if err != nil {
-				yield(Stub{}, err)
-				return
-			}
-			info, err := e.dir.Lstat(string(e.id) + extEnvelope)
-			if errors.Is(err, fs.ErrNotExist) {
-				continue
-			}
-			if err != nil {
-				yield(Stub{}, failed("look at", e.id, err))
-				return
-			}
-			if !yield(Stub{e.id, info.ModTime()}, nil) {
-				return
-			}
-		}
+// each has visit look at the names in each directory of entries, several at a time. The first error is returned.
+func (q *Queue) each(visit func(d *folder, names []string) error) error {
+	mail, err := openMail(q.root)
+	if err != nil {
+		return err
 	}
-}
-
-// entryIn is an entry and its open directory.
-type entryIn struct {
-	dir *os.Root
-	id  ID
-}
-
-// entries are those that have an envelope file, in no order.
-func (q *Queue) entries() iter.Seq2[entryIn, error] {
-	return func(yield func(entryIn, error) bool) {
-		for dir, err := range q.buckets() {
-			if err != nil {
-				yield(entryIn{}, err)
-				return
-			}
-			for name, err := range names(dir, ".") {
-				if err != nil {
-					yield(entryIn{}, err)
-					return
-				}
-				id, ok := entryName(name)
-				if ok && strings.HasSuffix(string(id), filepath.Base(dir.Name())) && !yield(entryIn{dir, id}, nil) {
-					return
-				}
-			}
-		}
+	defer mail.close()
+	buckets, err := mail.names()
+	if err != nil {
+		return err
 	}
+	buckets = slices.DeleteFunc(buckets, func(name string) bool { return len(name) != 2 })
+	var first atomic.Pointer[error]
+	parallel(buckets, func(name string, buf []byte) {
+		if first.Load() != nil {
+			return
+		}
+		if err := visitFolder(mail, name, buf, visit); err != nil {
+			first.CompareAndSwap(nil, &err)
+		}
+	})
+	if e := first.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// visitFolder opens a directory for visit. What is gone or no directory is passed over.
+func visitFolder(mail *mailDir, name string, buf []byte, visit func(d *folder, names []string) error) error {
+	d, err := mail.folder(name)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	names, err := d.names(buf)
+	if err != nil {
+		return err
+	}
+	return visit(d, names)
 }
 
 // Arrivals is the directory out of which an entry is renamed when it comes into the queue; Arrived tells whether a file in
@@ -81,34 +70,70 @@ func (q *Queue) Arrivals() string { return filepath.Join(q.root.Name(), dirTmp) 
 // Arrived tells whether the path is of an entry that comes in.
 func Arrived(path string) bool { return strings.HasSuffix(path, extEnvelope) }
 
-// Due lists the entries that seem to be due at now, oldest first, and when the next one will be.
+// Due lists the entries that seem to be due at now, oldest first, and when the next one will be. That is by the times of
+// their files, which are never too late by more than a crash allows: a file whose time was not set has that of its last
+// record, and is looked at too early.
 func (q *Queue) Due(now time.Time) (due []ID, next time.Time, err error) {
-	for s, err := range q.Stubs() {
-		if err != nil {
-			return nil, next, err
+	var mu sync.Mutex
+	err = q.each(func(d *folder, names []string) error {
+		for _, id := range entriesOf(d, names) {
+			_, at, err := d.stat(string(id) + extEnvelope)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return failed("look at", id, err)
+			}
+			mu.Lock()
+			switch {
+			case !at.After(now):
+				due = append(due, id)
+			case next.IsZero() || at.Before(next):
+				next = at
+			}
+			mu.Unlock()
 		}
-		switch {
-		case !s.Due.After(now):
-			due = append(due, s.ID)
-		case next.IsZero() || s.Due.Before(next):
-			next = s.Due
-		}
+		return nil
+	})
+	if err != nil {
+		return nil, time.Time{}, err
 	}
 	slices.Sort(due)
 	return due, next, nil
 }
 
-// IDs are the entries, oldest first.
-func (q *Queue) IDs() ([]ID, error) {
-	var all []ID
-	for e, err := range q.entries() {
-		if err != nil {
-			return nil, err
+// IDs are the entries, oldest first. An envelope without its message is looked at, and set aside.
+func (q *Queue) IDs() (all []ID, err error) {
+	var mu sync.Mutex
+	err = q.each(func(d *folder, names []string) error {
+		found := entriesOf(d, names)
+		for _, name := range alone(names, extEnvelope, extMessage) {
+			id, ok := entryName(name)
+			if _, err := q.Read(id); ok && err != nil {
+				found = slices.DeleteFunc(found, func(f ID) bool { return f == id })
+			}
 		}
-		all = append(all, e.id)
+		mu.Lock()
+		defer mu.Unlock()
+		all = append(all, found...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.Sort(all)
 	return all, nil
+}
+
+// entriesOf are the entries whose envelope files are among the names in their directory.
+func entriesOf(d *folder, names []string) []ID {
+	all := make([]ID, 0, len(names)/2)
+	for _, name := range names {
+		if id, ok := entryName(name); ok && id.hash() == d.name {
+			all = append(all, id)
+		}
+	}
+	return all
 }
 
 // entryName is the entry of an envelope file.
@@ -121,34 +146,9 @@ func entryName(file string) (ID, bool) {
 	return id, err == nil
 }
 
-// buckets opens the directories of entries that there are, one after the other.
-func (q *Queue) buckets() iter.Seq2[*os.Root, error] {
-	return func(yield func(*os.Root, error) bool) {
-		for name, err := range names(q.root, dirMail) {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if len(name) != 2 || !q.visit(dirMail+"/"+name, yield) {
-				continue
-			}
-			return
-		}
-	}
-}
-
-// visit opens a directory for yield, and tells whether that wants no more. What is gone or no directory is passed over.
-func (q *Queue) visit(name string, yield func(*os.Root, error) bool) (enough bool) {
-	dir, err := q.root.OpenRoot(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ENOTDIR):
-		return false
-	case err != nil:
-		yield(nil, err)
-		return true
-	}
-	defer dir.Close()
-	return !yield(dir, nil)
+// isEntry tells whether a file is an envelope or a message.
+func isEntry(name []byte) bool {
+	return bytes.HasSuffix(name, []byte(extEnvelope)) || bytes.HasSuffix(name, []byte(extMessage))
 }
 
 // names reads the names in a directory in parts: with their types it would cost a call for each. One that is not there is
@@ -185,13 +185,8 @@ func names(root *os.Root, dir string) iter.Seq2[string, error] {
 // count counts the entries in the directory of one, or in all.
 func (q *Queue) count(bucket string) (n int, err error) {
 	if bucket == "" {
-		for _, err := range q.entries() {
-			if err != nil {
-				return 0, err
-			}
-			n++
-		}
-		return n, nil
+		all, err := q.IDs()
+		return len(all), err
 	}
 	for name, err := range names(q.root, bucket) {
 		if err != nil {
@@ -205,36 +200,48 @@ func (q *Queue) count(bucket string) (n int, err error) {
 }
 
 // Clean removes what was staged, put half or removed half more than 36 hours before now, and returns how many files.
-func (q *Queue) Clean(now time.Time) (n int, err error) {
-	old := func(path string) bool {
-		info, err := q.root.Lstat(path)
-		return err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > halfAge
-	}
+func (q *Queue) Clean(now time.Time) (int, error) {
+	n := 0
 	for name, err := range names(q.root, dirTmp) {
 		if err != nil {
 			return n, err
 		}
-		if path := dirTmp + "/" + name; old(path) && q.ops.remove(q.root, path) == nil {
+		path := dirTmp + "/" + name
+		info, err := q.root.Lstat(path)
+		if err == nil && info.Mode().IsRegular() && now.Sub(info.ModTime()) > halfAge && q.ops.remove(q.root, path) == nil {
 			n++
 		}
 	}
-	for dir, err := range q.buckets() {
-		if err != nil {
-			return n, err
-		}
-		for name, err := range names(dir, ".") {
-			if err != nil {
-				return n, err
-			}
-			stem, ok := strings.CutSuffix(name, extMessage)
-			path := dirMail + "/" + filepath.Base(dir.Name()) + "/"
-			if !ok || !old(path+name) {
+	var removed atomic.Int64
+	err := q.each(func(d *folder, names []string) error {
+		for _, name := range alone(names, extMessage, extEnvelope) {
+			_, at, err := d.stat(name)
+			if err != nil || now.Sub(at) <= halfAge {
 				continue
 			}
-			if _, err := dir.Lstat(stem + extEnvelope); errors.Is(err, fs.ErrNotExist) && q.ops.remove(q.root, path+name) == nil {
-				n++
+			stem, _ := strings.CutSuffix(name, extMessage)
+			_, _, err = d.stat(stem + extEnvelope)
+			if errors.Is(err, fs.ErrNotExist) && q.ops.remove(q.root, dirMail+"/"+d.name+"/"+name) == nil {
+				removed.Add(1)
 			}
 		}
+		return nil
+	})
+	return n + int(removed.Load()), err
+}
+
+// alone are the names with ext that have no other beside them.
+func alone(names []string, ext, other string) (found []string) {
+	known := make(map[string]bool, len(names)/2)
+	for _, name := range names {
+		if stem, ok := strings.CutSuffix(name, other); ok {
+			known[stem] = true
+		}
 	}
-	return n, nil
+	for _, name := range names {
+		if stem, ok := strings.CutSuffix(name, ext); ok && !known[stem] {
+			found = append(found, name)
+		}
+	}
+	return found
 }

@@ -71,6 +71,9 @@ func digits(s string) bool {
 // invisible characters become \xNN or \u{N}, and what does not fit is replaced by "...". Use it on everything that comes from outside before it
 // is put into a reply, a log or a report.
 func Escape(s string, max int) string {
+	if len(s) <= max && isPlain(s) {
+		return s
+	}
 	const more = "..."
 	var b strings.Builder
 	fits := 0 // length up to which "..." still fits
@@ -93,4 +96,14 @@ func Escape(s string, max int) string {
 		s = s[n:]
 	}
 	return b.String()
+}
+
+// isPlain tells whether all is ASCII that prints, which nearly everything is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
 }
