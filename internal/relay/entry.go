@@ -22,6 +22,8 @@ type work struct {
 	counts Counts
 	warn   map[int]bool    // recipients whose sender is to hear of the delay
 	taken  map[int]Outcome // recipients that were taken just now
+	// crowded is a host for which others wait, so that the entry is to be worked on once more when they are fewer.
+	crowded string
 }
 
 // run gives up what is too old, sends what is due, tells the sender, and removes what is done with.
@@ -110,6 +112,10 @@ func (w *work) send(ctx context.Context, m *message.Message, todo []int) error {
 		for _, p := range places {
 			if ctx.Err() != nil && out[p].Err != nil && out[p].Reply.Code == 0 {
 				continue // we were stopped: that is no attempt
+			}
+			if out[p].crowded != "" {
+				w.crowded = out[p].crowded
+				continue
 			}
 			changed[todo[p]] = w.after(todo[p], out[p], begun)
 		}

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"sync"
 	"time"
 
@@ -24,16 +25,67 @@ type kept struct {
 	since time.Time
 }
 
-// pool has the connections that are idle, and bounds those that there are to one host.
+// pool has the connections that are idle, and bounds those that there are to one host, and, when somebody is told of them,
+// those that wait for one.
 type pool struct {
 	mu      sync.Mutex
 	idle    map[string][]*kept
 	perHost int
 	slots   map[string]chan struct{}
+	waiting map[string]int
+	left    func(host string) // one that waited does so no more; nil = any number may wait
 }
 
 func newPool(perHost int) pool {
-	return pool{idle: make(map[string][]*kept), perHost: perHost, slots: make(map[string]chan struct{})}
+	return pool{idle: make(map[string][]*kept), perHost: perHost, slots: make(map[string]chan struct{}), waiting: make(map[string]int)}
+}
+
+// crowd bounds those that wait for a host: at one that says nothing they would keep everybody from working on other mail.
+func (p *pool) crowd(left func(host string)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = left
+}
+
+// crowded tells whether as many wait for the host as may have a connection.
+func (p *pool) crowded(host string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting[host] >= p.perHost
+}
+
+var errCrowded = errors.New("others wait for the host already")
+
+// enter takes a slot, and waits for it unless a crowd does: then that is the error, if it is of matter.
+func (p *pool) enter(ctx context.Context, host string, matters bool) error {
+	s := p.slot(host)
+	select {
+	case s <- struct{}{}:
+		return nil
+	default:
+	}
+	p.mu.Lock()
+	left := p.left
+	if left != nil && matters && p.waiting[host] >= p.perHost {
+		p.mu.Unlock()
+		return errCrowded
+	}
+	p.waiting[host]++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		p.waiting[host]--
+		p.mu.Unlock()
+		if left != nil {
+			left(host)
+		}
+	}()
+	select {
+	case s <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return stopped(ctx)
+	}
 }
 
 // slot is what bounds connections to the host.
@@ -93,12 +145,10 @@ func (p *pool) close() {
 }
 
 // connect is a connection to the hop: one that was kept, or a new one. It waits while there are too many to the host.
-// Every connection is given back by release or drop.
+// Every connection is given back by release or drop. The error is errCrowded when it would wait behind too many.
 func (r *Relay) connect(ctx context.Context, d *destination, h Hop) (*kept, error) {
-	select {
-	case r.pool.slot(h.Name) <- struct{}{}:
-	case <-ctx.Done():
-		return nil, stopped(ctx)
+	if err := r.pool.enter(ctx, h.Name, true); err != nil {
+		return nil, err
 	}
 	if k := r.pool.take(h.key()); k != nil {
 		return k, nil
@@ -113,21 +163,22 @@ func (r *Relay) connect(ctx context.Context, d *destination, h Hop) (*kept, erro
 
 // fresh is connect without those that were kept.
 func (r *Relay) fresh(ctx context.Context, d *destination, h Hop) (*kept, error) {
-	select {
-	case r.pool.slot(h.Name) <- struct{}{}:
-	case <-ctx.Done():
-		return nil, stopped(ctx)
+	if err := r.pool.enter(ctx, h.Name, false); err != nil {
+		return nil, err
 	}
 	return r.dial(ctx, d, h)
 }
 
 // dial makes a connection in the slot that was taken.
 func (r *Relay) dial(ctx context.Context, d *destination, h Hop) (*kept, error) {
+	begun := time.Now()
 	c, err := smtp.Connect(ctx, h.Dial, h.Options)
 	if r.o.Tried != nil {
 		r.o.Tried(Attempt{Destination: d.name, Hop: h, Client: c, Err: err})
 	}
-	r.o.Hosts.note(h.Name, err, ctx.Err() != nil)
+	// Of an attempt that came to its end the host had the most, or it says nothing.
+	ended := errors.Is(ctx.Err(), context.DeadlineExceeded) && time.Since(begun) > r.o.Attempt/2
+	r.o.Hosts.note(h.Name, err, ctx.Err() != nil && !ended)
 	if err != nil {
 		<-r.pool.slot(h.Name)
 		return nil, err

@@ -55,6 +55,8 @@ type Outcome struct {
 	DSN  bool   // taken by a server that sends reports of success itself (RFC 3461 section 5.2.2)
 	// Local says that it is in the recipient's mailbox, or in a program's hands, and not with a server.
 	Local bool
+
+	crowded string // the host for which so many wait that nothing was tried; "" = something was
 }
 
 // Relay sends messages. Its methods may be used by several goroutines.
@@ -217,6 +219,9 @@ func (l *letter) attempt(ctx context.Context, d *destination, h Hop, todo []int)
 		l.relay.drop(h, c)
 		c, err = l.relay.fresh(ctx, d, h) // the server had closed the connection that was kept
 	}
+	if err == errCrowded {
+		return l.crowded(h.Name, todo)
+	}
 	if err != nil {
 		l.fail(todo, h.Name, status.Of(err))
 		if ctx.Err() != nil {
@@ -268,6 +273,19 @@ func (l *letter) fail(list []int, host string, e *status.Error) {
 			l.out[i] = Outcome{Outcome: smtp.Outcome{Err: e}, Host: host}
 		}
 	}
+}
+
+// crowded leaves recipients to whoever comes to the host when fewer wait for it. Those to whom a better host said something
+// have had their attempt.
+func (l *letter) crowded(host string, todo []int) (again []int) {
+	for _, i := range todo {
+		if l.out[i].Reply.Code != 0 {
+			again = append(again, i)
+			continue
+		}
+		l.out[i] = Outcome{Outcome: smtp.Outcome{Err: status.Errorf(status.TempFail, "%w", errCrowded)}, Host: host, crowded: host}
+	}
+	return again
 }
 
 // version is the TLS of a connection as the environment of mailpipe(7) has it.

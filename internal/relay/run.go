@@ -152,7 +152,7 @@ func (c *Counts) add(o Counts) {
 	c.soonest(o.Next)
 }
 
-// schedule hands out entries so that no domain keeps all workers busy.
+// schedule hands out entries so that no domain, and no host, keeps all workers busy.
 type schedule struct {
 	r  *Runner
 	mu sync.Mutex
@@ -161,8 +161,11 @@ type schedule struct {
 	order   []string
 	turn    int // place in order of the domain that comes next
 	active  map[string]int
+	// parked are entries by the host for which others wait. There is always one of those, or one that came from there, and
+	// when it is done with the next one follows.
+	parked  map[string][]due
 	changed *sync.Cond
-	left    int
+	left    int  // waiting and parked
 	feeding bool // more may come
 	counts  Counts
 }
@@ -170,12 +173,15 @@ type schedule struct {
 // due is an entry that waits for a worker.
 type due struct {
 	id       queue.ID
+	domain   string
 	priority int
+	host     string // it was parked for
 }
 
 func newSchedule(r *Runner) *schedule {
-	s := &schedule{r: r, waiting: make(map[string][]due), active: make(map[string]int), feeding: true}
+	s := &schedule{r: r, waiting: make(map[string][]due), active: make(map[string]int), parked: make(map[string][]due), feeding: true}
 	s.changed = sync.NewCond(&s.mu)
+	r.Relay.pool.crowd(s.fewer)
 	return s
 }
 
@@ -212,7 +218,7 @@ func (s *schedule) read(ids []queue.ID) map[string][]due {
 				break
 			}
 		}
-		found[domain] = append(found[domain], due{e.ID, priority(e.Envelope)})
+		found[domain] = append(found[domain], due{id: e.ID, domain: domain, priority: priority(e.Envelope)})
 	}
 	return found
 }
@@ -234,7 +240,7 @@ func (s *schedule) add(found map[string][]due) {
 }
 
 // next is an entry whose domain has not got its share of workers, or false when none is left.
-func (s *schedule) next() (id queue.ID, domain string, ok bool) {
+func (s *schedule) next() (d due, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.left > 0 || s.feeding {
@@ -246,26 +252,22 @@ func (s *schedule) next() (id queue.ID, domain string, ok bool) {
 				s.active[domain]++
 				s.left--
 				s.turn = i + 1
-				return list[0].id, domain, true
+				return list[0], true
 			}
 		}
 		s.changed.Wait()
 	}
-	return "", "", false
+	return d, false
 }
 
 func (s *schedule) work(ctx context.Context) {
 	for ctx.Err() == nil {
-		id, domain, ok := s.next()
+		d, ok := s.next()
 		if !ok {
 			return
 		}
-		c := s.r.entry(ctx, id)
-		s.mu.Lock()
-		s.counts.add(c)
-		s.active[domain]--
-		s.changed.Broadcast()
-		s.mu.Unlock()
+		counts, crowded := s.r.entry(ctx, d.id)
+		s.done(d, counts, crowded)
 	}
 	s.mu.Lock()
 	s.left, s.feeding = 0, false
@@ -273,24 +275,69 @@ func (s *schedule) work(ctx context.Context) {
 	s.mu.Unlock()
 }
 
-// entry works on one entry.
-func (r *Runner) entry(ctx context.Context, id queue.ID) Counts {
+// done notes what was done with an entry, and parks it when others wait for the host crowded.
+func (s *schedule) done(d due, c Counts, crowded string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.add(c)
+	s.active[d.domain]--
+	if d.host != "" && d.host != crowded {
+		s.unpark(d.host)
+	}
+	if d.host = crowded; crowded != "" {
+		s.left++
+		if s.r.Relay.pool.crowded(crowded) {
+			s.parked[crowded] = append(s.parked[crowded], d)
+		} else { // they have been served meanwhile
+			s.waiting[d.domain] = append(s.waiting[d.domain], d)
+		}
+	}
+	s.changed.Broadcast()
+}
+
+// fewer hears that one that waited for a host does so no more.
+func (s *schedule) fewer(host string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unpark(host)
+	s.changed.Broadcast()
+}
+
+// unpark puts an entry that was parked for a host in line again, before those of its domain that came later.
+func (s *schedule) unpark(host string) {
+	list := s.parked[host]
+	if len(list) == 0 {
+		return
+	}
+	s.parked[host] = list[1:]
+	d := list[0]
+	s.waiting[d.domain] = slices.Insert(s.waiting[d.domain], 0, d)
+}
+
+// entry works on one entry. It is to be worked on once more when crowded is a host: others wait for that.
+func (r *Runner) entry(ctx context.Context, id queue.ID) (c Counts, crowded string) {
 	l, err := r.Queue.Lock(id)
 	switch {
 	case queue.IsBusy(err):
-		return Counts{Busy: 1}
+		return Counts{Busy: 1}, ""
 	case queue.IsGone(err):
-		return Counts{}
+		return Counts{}, ""
 	case err != nil:
 		r.Log.Error("cannot work on an entry", "id", id, "err", err)
-		return Counts{}
+		return Counts{}, ""
 	}
 	defer l.Unlock()
 	w := &work{r: r, l: l, now: r.Now()}
 	if err := w.run(ctx); err != nil {
 		r.Log.Error("entry left for later", "id", id, "err", status.Of(err).Text)
-	} else if next, ok := l.Due(); ok {
+		return w.counts, ""
+	}
+	if w.crowded != "" {
+		w.counts.Messages = 0
+		return w.counts, w.crowded
+	}
+	if next, ok := l.Due(); ok {
 		w.counts.soonest(next)
 	}
-	return w.counts
+	return w.counts, ""
 }
