@@ -40,6 +40,8 @@ const (
 	RepairDecode    RepairKind = "decode"     // quoted-printable or base64 is decoded
 	RepairEncode    RepairKind = "encode"     // the body is quoted-printable
 
+	RepairDecodeParts RepairKind = "decode-parts" // parts of a multipart are 8bit, not quoted-printable
+
 	RepairTag      RepairKind = "tag"      // a tag is taken out of Subject
 	RepairUnfold   RepairKind = "unfold"   // a field is put on one line
 	RepairFold     RepairKind = "fold"     // a field is folded
@@ -63,6 +65,8 @@ func (r Repair) String() string {
 		return fmt.Sprintf("the last %s removed", lines(r.Lines, ""))
 	case RepairPart:
 		return fmt.Sprintf("the %s removed", lines(r.Lines, " before the last boundary"))
+	case RepairDecodeParts:
+		return fmt.Sprintf("%s is 8bit, as it was before it was encoded on the way", r.Text)
 	case RepairTag:
 		return fmt.Sprintf("%q is taken out of %s", r.Text, r.Field)
 	case RepairUnfold:

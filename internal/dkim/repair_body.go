@@ -58,6 +58,11 @@ func searchBody(c Canon, text []byte, encoding string, wanted targets) {
 			shorten(c, changed, wanted, Repair{Kind: v.kind})
 		}
 	}
+	decodeParts(text, func(changed []byte, how Repair) {
+		if wanted.left() {
+			shorten(c, changed, wanted, how)
+		}
+	})
 	mistaken(c, text, wanted)
 }
 

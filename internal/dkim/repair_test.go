@@ -41,6 +41,24 @@ const (
 	parted = "From: Alice <alice@example.org>\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nHello\n\n--b--\n"
 )
 
+// two has a multipart within another, with two parts in 8bit.
+const two = "From: Alice <alice@example.org>\nContent-Type: multipart/mixed; boundary=b\n\npreamble\n--b\n" +
+	"Content-Type: multipart/alternative; boundary=b2\n\n--b2\nContent-Type: text/plain; charset=utf-8\n" +
+	"Content-Transfer-Encoding: 8bit\n\nErste \xc3\xa4\n\n--b2\nContent-Transfer-Encoding: 8bit\nContent-Type: text/html\n\n" +
+	"<p>Zweite \xc3\xa4\n\n--b2--\n\n--b\nContent-Type: text/plain\n\nlast = last\n--b--\n"
+
+// convert encodes the part with a text on its way, as a relay does that knows no 8BITMIME.
+func convert(text string) func(string) string {
+	return func(s string) string {
+		before, after, found := strings.Cut(s, text)
+		at := strings.LastIndex(before, "8bit")
+		if !found || at < 0 {
+			return "there is no such part"
+		}
+		return before[:at] + "quoted-printable" + before[at+len("8bit"):] + quoted(text) + after
+	}
+}
+
 func replace(pairs ...string) func(string) string {
 	return func(s string) string {
 		for i := 0; i < len(pairs); i += 2 {
@@ -107,6 +125,16 @@ var damages = []struct {
 			return changeBody(func(string) string { return was })(replace(": quoted-printable", ": 8bit")(s))
 		}, "it is encoded as quoted-printable, as it was before it was decoded on the way",
 		"Content-Transfer-Encoding is quoted-printable"},
+	{"part to quoted-printable", "relaxed/relaxed", two, convert("Erste \xc3\xa4\n"),
+		"every part in quoted-printable is 8bit, as it was before it was encoded on the way", ""},
+	{"both parts to quoted-printable, and a footer", "simple/simple", two,
+		func(s string) string { return convert("<p>Zweite \xc3\xa4\n")(convert("Erste \xc3\xa4\n")(s)) + "x\n" },
+		"every part in quoted-printable is 8bit, as it was before it was encoded on the way, the last line is removed", ""},
+	{"one of two parts to quoted-printable", "relaxed/simple", convert("Erste \xc3\xa4\n")(two),
+		func(s string) string { return crlf(convert("<p>Zweite \xc3\xa4\n")(s)) },
+		"part 2 in quoted-printable is 8bit, as it was before it was encoded on the way", ""},
+	{"part to quoted-printable, and another text", "relaxed/relaxed", two,
+		func(s string) string { return convert("Erste \xc3\xa4\n")(replace("Zweite", "Dritte")(s)) }, "none", ""},
 	{"empty lines on top", "relaxed/relaxed", plain,
 		changeBody(func(s string) string { return "\n\n" + s }), "the empty lines at its beginning are removed", ""},
 	{"no empty line on top", "relaxed/simple", strings.Replace(plain, "Hello", "\nHello", 1),

@@ -104,6 +104,9 @@ func (l *list) halves(r *dkim.Result, d dkim.Damage) {
 	}
 	st.shown("signed_header_hash", d.WantHeader).shown("header_hash", d.GotHeader)
 	st.note("canonical_header", string(r.Canonical)).lines("hashed", strings.Split(string(r.Canonical), "\r\n")...)
+	if r.Bits != 0 && !r.HeaderOK && strings.HasPrefix(strings.ToLower(r.Algorithm), "ed25519-") {
+		l.add("note", 1, "Note: which hash was signed cannot be told, since a signature by Ed25519 does not show it.")
+	}
 	if d.Foreign {
 		l.add("repair", 1, "The signature was not made with this key, or it was damaged itself.").
 			note("half", "header").note("foreign", true)
