@@ -106,6 +106,7 @@ func (o *options) sendingFlags(cmd *cobra.Command) {
 	f.DurationVar(&o.timeout, "timeout", 10*time.Minute, "give up after `TIME` in all")
 	o.tls.flags(f)
 	o.network.flags(f)
+	o.network.pretendFlags(f)
 	o.wire.flags(f)
 	o.login.flags(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the dialogue on stderr")

@@ -18,6 +18,8 @@ type networkOptions struct {
 	socks, bind, header string
 	xclient             []string
 	four, six           bool
+
+	xclientIf, xclientEarly bool
 }
 
 func (n *networkOptions) flags(f *pflag.FlagSet) {
@@ -26,7 +28,13 @@ func (n *networkOptions) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&n.four, "ipv4", "4", false, "connect to IPv4 addresses only")
 	f.BoolVarP(&n.six, "ipv6", "6", false, "connect to IPv6 addresses only")
 	f.StringVar(&n.header, "proxy-protocol", "", "begin with a PROXY header, `'v1|v2 SRC[,DST]|local'`, as a proxy before the server does")
+}
+
+// pretendFlags are those about XCLIENT, for sessions that are not said by hand.
+func (n *networkOptions) pretendFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&n.xclient, "xclient", nil, "pretend by XCLIENT `'NAME=VALUE ...'` to be somebody else; may be repeated")
+	f.BoolVar(&n.xclientIf, "xclient-optional", false, "send without XCLIENT where it is not offered")
+	f.BoolVar(&n.xclientEarly, "xclient-before-tls", false, "say XCLIENT before STARTTLS")
 }
 
 // apply checks the flags and makes of them what a connection needs.
@@ -37,7 +45,10 @@ func (n *networkOptions) apply(o *smtp.Options) error {
 		}
 	}
 	o.Network.Socks, o.XClient = n.socks, n.xclient
+	o.XClientIf, o.XClientEarly = n.xclientIf, n.xclientEarly
 	switch {
+	case (n.xclientIf || n.xclientEarly) && len(n.xclient) == 0:
+		return cli.Usagef("--xclient-optional and --xclient-before-tls need --xclient")
 	case n.four && n.six:
 		return cli.Usagef("-4 and -6 do not go together")
 	case n.four:

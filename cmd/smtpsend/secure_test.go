@@ -94,6 +94,10 @@ func TestSecureServer(t *testing.T) {
 		{"another pin", alice, []string{"--pin", strings.Repeat("ab", 32)}, "the public key has the SHA-256 sum " + pin, ""},
 		{"another name", alice, []string{"--cacert", file("server.pem"), "--sni", "mx.example"}, "certificate is valid for localhost, not mx.example", ""},
 		{"TLS 1.2", alice, []string{"--cacert", file("server.pem"), "--tls-max", "1.2", "--save-cert", file("saved.pem")}, "K\t", "== TLS 1.2"},
+		{"a cipher suite", alice, []string{"--cacert", file("server.pem"), "--tls-max", "1.2", "--tls-cipher", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+			"K\t", "== TLS 1.2 TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"},
+		{"a cipher suite for other keys", alice, []string{"--cacert", file("server.pem"), "--tls-max", "1.2", "--tls-cipher", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"},
+			"TLS handshake: remote error: tls: handshake failure", ""},
 		{"logging in is not offered", alice, append(user, "--no-ehlo", "--auth-optional"), "TLS is required and not offered", "-> HELO "},
 		{"mechanism not offered", alice, append(user, "--auth", "cram-md5", "--auth-optional"), "K\t", "-> MAIL "},
 		{"TLS 1.3", alice, []string{"--cacert", file("server.pem"), "--tls-min", "1.3"}, "K\t", "== TLS 1.3"},
@@ -190,6 +194,8 @@ func TestPretend(t *testing.T) {
 		{"v1, local", behind, []string{"--proxy-protocol", "v1 local"}, "127.0.0.1:PORT  " + strings.TrimPrefix(behind, "localhost:") + " me.example\n"},
 		{"v1 without a destination", behind, []string{"--proxy-protocol", "v1 192.0.2.7"}, "192.0.2.7:0  " + strings.TrimPrefix(behind, "localhost:") + " me.example\n"},
 		{"XCLIENT", tested, []string{"--xclient", "ADDR=192.0.2.9", "--xclient", "PORT=77"}, "192.0.2.9:77  " + strings.TrimPrefix(tested, "localhost:") + " me.example\n"},
+		{"XCLIENT before TLS", tested, []string{"--xclient", "ADDR=192.0.2.10 PORT=78", "--xclient-before-tls"}, "192.0.2.10:78  " + strings.TrimPrefix(tested, "localhost:") + " me.example\n"},
+		{"XCLIENT not offered", behind, []string{"--proxy-protocol", "v1 192.0.2.7:1234,192.0.2.8:25", "--xclient", "ADDR=192.0.2.9", "--xclient-optional"}, "192.0.2.7:1234  25 me.example\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			said, exit := smtpsend(t, "Subject: x\n\n", append(tt.args, "-4", "--server", "smtp+notls://"+tt.server, "--helo", "me.example", "-f", "s@example.net", "alice@example.org")...)

@@ -23,6 +23,7 @@ import (
 type tlsOptions struct {
 	caFile, pins, sni  string
 	min, max, saveCert string
+	ciphers            []string
 	strict             bool
 	cert, key, session string
 	noVerify           bool
@@ -35,6 +36,7 @@ func (t *tlsOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&t.sni, "sni", "", "ask for the certificate of `NAME`, and verify it for that, instead of the URL's host")
 	f.StringVar(&t.min, "tls-min", "1.2", "demand TLS of this `VERSION` at least, 1.0 to 1.3")
 	f.StringVar(&t.max, "tls-max", "1.3", "speak TLS of this `VERSION` at most, 1.0 to 1.3")
+	f.StringSliceVar(&t.ciphers, "tls-cipher", nil, "offer these cipher suites of TLS 1.2 and below and no others, `NAME,...`; with --tls-max")
 	f.BoolVar(&t.strict, "tls-strict", false, "with smtp://, do not go on in clear when a handshake fails")
 	f.StringVar(&t.saveCert, "save-cert", "", "write the certificates that the server showed to `FILE`")
 	f.StringVar(&t.cert, "cert", "", "our certificate for servers that ask for one, from `FILE`")
@@ -53,10 +55,26 @@ func (t *tlsOptions) check() error {
 		return cli.Usagef("--key needs --cert")
 	case tlsVersions[t.min] == 0 || tlsVersions[t.max] == 0 || tlsVersions[t.min] > tlsVersions[t.max] && t.min != "1.2":
 		return cli.Usagef("--tls-min %q, --tls-max %q: want 1.0, 1.1, 1.2 or 1.3, the first not above the second", t.min, t.max)
+	case len(t.ciphers) > 0 && tlsVersions[t.max] > tls.VersionTLS12:
+		return cli.Usagef("--tls-cipher needs --tls-max 1.2 or below: TLS 1.3 has its own")
 	case t.pins != "" && (t.noVerify || t.caFile != ""):
 		return cli.Usagef("--pin does not go with --no-verify and --cacert: it is all that is verified")
 	}
-	return nil
+	_, err := t.suites()
+	return err
+}
+
+// suites are the numbers of --tls-cipher, nil without it.
+func (t *tlsOptions) suites() (numbers []uint16, err error) {
+	all := append(tls.CipherSuites(), tls.InsecureCipherSuites()...)
+	for _, name := range t.ciphers {
+		i := slices.IndexFunc(all, func(s *tls.CipherSuite) bool { return strings.EqualFold(s.Name, name) })
+		if i < 0 {
+			return nil, cli.Usagef("--tls-cipher %q: no such suite; want names as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", name)
+		}
+		numbers = append(numbers, all[i].ID)
+	}
+	return numbers, nil
 }
 
 var tlsVersions = map[string]uint16{"1.0": tls.VersionTLS10, "1.1": tls.VersionTLS11, "1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
@@ -82,6 +100,10 @@ func (t *tlsOptions) config(host string) (*tls.Config, error) {
 		c.ServerName = t.sni
 	}
 	c.MinVersion, c.MaxVersion = min(tlsVersions[t.min], tlsVersions[t.max]), tlsVersions[t.max]
+	var err error
+	if c.CipherSuites, err = t.suites(); err != nil {
+		return nil, err
+	}
 	if t.session != "" {
 		c.ClientSessionCache = &sessionFile{name: t.session}
 	}

@@ -53,6 +53,9 @@ type Options struct {
 	Header  Header   // what is written before anything else, or nil
 	XClient []string // attributes of XCLIENT commands, after TLS: who we pretend to be
 
+	XClientIf    bool // go on without XCLIENT where the server does not offer it
+	XClientEarly bool // say it before STARTTLS
+
 	NoEhlo     bool         // say HELO, and use no extension
 	NoPipeline bool         // wait for each reply, whatever is offered
 	Chunking   Chunking     // when to use BDAT
@@ -144,10 +147,11 @@ func (c *Client) begin(ctx context.Context) error {
 	if err := c.greeting(ctx); err != nil || c.stopAt(StageBanner) {
 		return err
 	}
-	for _, step := range []struct {
-		do   func(context.Context) error
-		then Stage
-	}{{c.hello, StageEhlo}, {c.startTLS, StageTLS}, {c.xclient, NoStage}, {c.login, StageAuth}} {
+	steps := []beginning{{c.hello, StageEhlo}, {c.startTLS, StageTLS}, {c.xclient, NoStage}, {c.login, StageAuth}}
+	if c.o.XClientEarly {
+		steps[1], steps[2] = steps[2], steps[1]
+	}
+	for _, step := range steps {
 		if err := step.do(ctx); err != nil || c.stopAt(step.then) {
 			return err
 		}

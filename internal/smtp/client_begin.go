@@ -7,6 +7,12 @@ import (
 	"pennypost/internal/status"
 )
 
+// beginning is a part of how a session begins, and the stage it ends.
+type beginning struct {
+	do   func(context.Context) error
+	then Stage
+}
+
 // header writes what goes before the session. It is no part of the dialogue.
 func (c *Client) header(ctx context.Context) error {
 	if c.o.Header == nil {
@@ -28,6 +34,9 @@ func (c *Client) header(ctx context.Context) error {
 func (c *Client) xclient(ctx context.Context) error {
 	for _, attributes := range c.o.XClient {
 		if _, offered := c.esmtp["XCLIENT"]; !offered {
+			if c.o.XClientIf {
+				return nil
+			}
 			return status.Errorf(status.Config, "XCLIENT is not offered to us")
 		}
 		if strings.ContainsFunc(attributes, func(r rune) bool { return r < ' ' || r >= 0x7f }) {

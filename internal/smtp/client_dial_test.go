@@ -2,6 +2,7 @@ package smtp
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -117,6 +118,45 @@ func TestBeforeTheSession(t *testing.T) {
 			<- EOF`, "connect: 501 5.0.0 bad address\n"},
 		{"XCLIENT not offered", Options{XClient: []string{"ADDR=192.0.2.1"}}, []string{"b@b.example"}, "x", hello + `
 			<- EOF`, "connect: 451 4.3.5 XCLIENT is not offered to us\n"},
+		{"XCLIENT not offered, optional", Options{XClient: []string{"ADDR=192.0.2.1"}, XClientIf: true}, []string{"b@b.example"}, "x", hello + `
+			<- MAIL FROM:<a@a.example>
+			-> 550 no
+			<- QUIT`, "D 550 5.0.0 no\n"},
+		{"XCLIENT refused, optional", Options{XClient: []string{"ADDR=x"}, XClientIf: true}, []string{"b@b.example"}, "x", `
+			-> 220 mx.example
+			<- EHLO me.example
+			-> 250-mx.example
+			-> 250 XCLIENT NAME ADDR
+			<- XCLIENT ADDR=x
+			-> 550 no
+			<- EOF`, "connect: 550 5.0.0 no\n"},
+		{"XCLIENT after STARTTLS", Options{XClient: []string{"ADDR=192.0.2.1"}, TLS: TLSOffered, TLSConfig: &tls.Config{}}, []string{"b@b.example"}, "x", `
+			-> 220 mx.example
+			<- EHLO me.example
+			-> 250-mx.example
+			-> 250-XCLIENT ADDR
+			-> 250 STARTTLS
+			<- STARTTLS
+			-> 454 not now
+			<- XCLIENT ADDR=192.0.2.1
+			-> 550 no
+			<- EOF`, "connect: 550 5.0.0 no\n"},
+		{"XCLIENT before STARTTLS", Options{XClient: []string{"ADDR=192.0.2.1"}, XClientEarly: true, TLS: TLSOffered, TLSConfig: &tls.Config{}}, []string{"b@b.example"}, "x", `
+			-> 220 mx.example
+			<- EHLO me.example
+			-> 250-mx.example
+			-> 250-XCLIENT ADDR
+			-> 250 STARTTLS
+			<- XCLIENT ADDR=192.0.2.1
+			-> 220 mx.example
+			<- EHLO me.example
+			-> 250-mx.example
+			-> 250 STARTTLS
+			<- STARTTLS
+			-> 454 not now
+			<- MAIL FROM:<a@a.example>
+			-> 550 no
+			<- QUIT`, "D 550 5.0.0 no\n"},
 		{"XCLIENT cannot bring commands", Options{XClient: []string{"ADDR=1\r\nQUIT"}}, []string{"b@b.example"}, "x", `
 			-> 220 mx.example
 			<- EHLO me.example
