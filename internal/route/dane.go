@@ -72,7 +72,7 @@ func wellFormed(r resolver.TLSA) bool {
 // Verify checks a finished handshake. A DANE-EE record that fits the server's
 // certificate is enough, whatever name or date is in it (RFC 7672 section 3.1.1);
 // with DANE-TA the chain must lead to the record's authority and the certificate
-// be valid and for one of the names (section 3.1.2).
+// be valid and for one of the names (sections 3.1.2 and 3.2.2).
 func (d *DANE) Verify(cs tls.ConnectionState) error {
 	if len(cs.PeerCertificates) == 0 {
 		return errors.New("DANE: the server has shown no certificate")

@@ -124,7 +124,8 @@ func flagText(host string, f Flag) string {
 }
 
 // dane decides by DANE (RFC 7672 section 2.2): what the DNS does not vouch for
-// is no reason for anything, trouble on the way is a reason to stay away.
+// is no reason for anything, trouble on the way is a reason to stay away
+// (section 2.1.2).
 func (l *lookup) dane(ctx context.Context, t *Target, found resolver.Answer[netip.Addr]) {
 	name := t.Host
 	switch {
