@@ -146,6 +146,7 @@ type job struct {
 	numbered []*numbered
 	counted  []counted
 	forwards []forward
+	gone     []string // what cannot be taken back, in words
 	dirs     []*maildir.Dir
 	staged   []*maildir.Staged
 	appended []*appended
@@ -240,9 +241,21 @@ func (w *wholeReader) Seek(offset int64, whence int) (int64, error) {
 	return at, err
 }
 
-// finish does what comes last: what cannot be taken back, mboxes, which stay locked from then on, the numbers in MH folders,
-// forwards, and the names of the copies.
+// finish does what comes last, and says of what stands already when that fails: it is not taken back, and comes again with the
+// message.
 func (j *job) finish() error {
+	err := j.settle()
+	if err == nil || len(j.gone) == 0 {
+		return err
+	}
+	e := *status.Of(err)
+	e.Text, e.Err = e.Text+"; "+strings.Join(j.gone, "; "), err
+	return &e
+}
+
+// settle sees to what cannot be taken back, mboxes, which stay locked from then on, the numbers in MH folders, forwards, and the
+// names of the copies.
+func (j *job) settle() error {
 	for _, do := range []func() error{j.sendOut, j.appendAll, j.number} {
 		if err := do(); err != nil {
 			return err
@@ -261,7 +274,7 @@ func (j *job) finish() error {
 // stays only when the Maildirs succeed.
 func (j *job) commit() error {
 	if err := maildir.Commit(j.staged); err != nil {
-		return j.halfway(err)
+		return err
 	}
 	j.staged = nil
 	for _, a := range j.appended {
@@ -282,19 +295,6 @@ func (j *job) commit() error {
 		}
 	}
 	return nil
-}
-
-// halfway says what stays done although the copies failed.
-func (j *job) halfway(err error) error {
-	e := *status.Of(err)
-	e.Err = err
-	for _, o := range j.outward {
-		e.Text += "; it went to " + o.i.target()
-	}
-	for _, f := range j.forwards {
-		e.Text += "; it was forwarded to " + f.to.Path()
-	}
-	return &e
 }
 
 const cleanEvery = time.Hour

@@ -39,6 +39,7 @@ func (j *job) sendOut() error {
 		if err != nil {
 			return o.p.failed(o.i, err)
 		}
+		j.gone = append(j.gone, "it went to "+o.i.target())
 	}
 	return nil
 }
@@ -66,7 +67,7 @@ func (j *job) lmtp(p *Plan, url string) error {
 		e = j.envelope.to(p)
 	}
 	if len(e.Recipients) == 0 {
-		return status.Errorf(status.Usage, "%s: LMTP needs a recipient", url)
+		return errNobody
 	}
 	dial := func(ctx context.Context) (net.Conn, error) {
 		return (&smtp.Network{}).Dial(ctx, at.Network, at.Address)
@@ -82,6 +83,8 @@ func (j *job) lmtp(p *Plan, url string) error {
 	}
 	return worst(url, out)
 }
+
+var errNobody = status.Errorf(status.Usage, "LMTP needs a recipient")
 
 // worst is the first temporary failure, or else the first permanent one.
 func worst(url string, out []smtp.Outcome) error {

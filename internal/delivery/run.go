@@ -243,6 +243,9 @@ func (j *job) forwardAll() error {
 		if err := j.opt.Forward(j.ctx, j.forwarded(g.p), &e); err != nil {
 			return g.p.failed(Instruction{}, err)
 		}
+		for _, to := range e.Recipients {
+			j.gone = append(j.gone, "it was forwarded to "+to.Path())
+		}
 	}
 	return nil
 }
