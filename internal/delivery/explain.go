@@ -2,10 +2,15 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path"
 	"strings"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
@@ -51,6 +56,7 @@ func ExplainTargets(ctx context.Context, targets []Target, m *message.Message, e
 
 // check finds the mistakes that show before anything is done.
 func (j *job) check(p *Plan) error {
+	made := make(map[string]bool) // by steps before
 	for _, i := range p.Steps {
 		switch {
 		case i.Kind == Forward && j.opt.Forward == nil:
@@ -61,10 +67,47 @@ func (j *job) check(p *Plan) error {
 			}
 		case (i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH) && strings.HasPrefix(i.Arg, "/") && !p.free():
 			return p.failed(i, errLeaves)
+		case i.Kind == LMTP && p.box == nil && len(j.envelope.Recipients) == 0:
+			return p.failed(i, errNobody)
+		case i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH:
+			if err := p.reach(i, made); err != nil {
+				return p.failed(i, err)
+			}
 		}
 		if err := j.fits(p, i); err != nil {
 			return p.failed(i, err)
 		}
+	}
+	return nil
+}
+
+// reach finds what is in the way to a place: a name that no folder can have, something else in its place, a parent directory that
+// is not there, or a way out of the home.
+func (p *Plan) reach(i Instruction, made map[string]bool) error {
+	if err := maildir.CheckFolder(i.Folder); i.Kind == Maildir && i.Folder != "" && err != nil {
+		return status.Errorf(status.Usage, "open folder %q: %w", i.Folder, err)
+	}
+	look := os.Stat
+	if p.box != nil && !path.IsAbs(i.Arg) {
+		look = p.box.Home().Stat
+	}
+	info, err := look(i.Arg)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if missing && made[path.Dir(i.Arg)] {
+		made[i.Arg] = true
+		return nil
+	}
+	if missing {
+		info, err = look(path.Dir(i.Arg))
+	}
+	made[i.Arg] = i.Kind != Mbox
+	switch {
+	case err != nil:
+		return status.Of(fmt.Errorf("look for %q: %w", p.place(i), err))
+	case (missing || i.Kind != Mbox) && !info.IsDir():
+		return status.Errorf(status.CantCreate, "%q is in no directory, or none itself", p.place(i))
+	case !missing && i.Kind == Mbox && !info.Mode().IsRegular():
+		return status.Errorf(status.CantCreate, "mbox %q is not a regular file", p.place(i))
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (d *Dir) Folders() ([]string, error) {
 		batch, err := dir.ReadDir(1024)
 		for _, de := range batch {
 			name, dotted := strings.CutPrefix(de.Name(), ".")
-			if dotted && checkFolder(name) == nil && isDir(d.root, de.Name()+"/"+subCur) {
+			if dotted && CheckFolder(name) == nil && isDir(d.root, de.Name()+"/"+subCur) {
 				names = append(names, name)
 			}
 		}
@@ -48,7 +48,7 @@ func (d *Dir) Folders() ([]string, error) {
 func (d *Dir) Folder(name string) (*Dir, error) {
 	path := "."
 	if name != "" {
-		if err := checkFolder(name); err != nil {
+		if err := CheckFolder(name); err != nil {
 			return nil, fmt.Errorf("open folder %q: %w", name, err)
 		}
 		path = "." + name
@@ -66,7 +66,7 @@ func (d *Dir) Folder(name string) (*Dir, error) {
 // CreateFolder makes a folder and opens it. fs.ErrExist when it is there; a half-made one left by a crash
 // is completed.
 func (d *Dir) CreateFolder(name string) (*Dir, error) {
-	if err := checkFolder(name); err != nil {
+	if err := CheckFolder(name); err != nil {
 		return nil, fmt.Errorf("create folder %q: %w", name, err)
 	}
 	path := "." + name
@@ -93,9 +93,9 @@ func (d *Dir) CreateFolder(name string) (*Dir, error) {
 	return sub.Named(filepath.Join(d.path, path)), nil
 }
 
-// checkFolder refuses names that could not be read back or that lead elsewhere: parts are separated by
+// CheckFolder refuses names that could not be read back or that lead elsewhere: parts are separated by
 // '.', none is empty, and there is no '/' and no control byte.
-func checkFolder(name string) error {
+func CheckFolder(name string) error {
 	const most = 200
 	switch {
 	case name == "" || len(name) > most:
