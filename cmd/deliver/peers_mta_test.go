@@ -16,13 +16,17 @@ type mta struct {
 	name             string
 	start            func(t *testing.T, bin, office string) *mailtest.Mail
 	waits, gone, bad string
+	unknown          string // "" = it asks about users itself
 }
 
 var mtas = []mta{
-	{"Postfix, mailbox_command", startPostfixUsers, "status=deferred.*sticky bit", "status=sent", "status=bounced.*go away"},
-	{"Postfix, pipe", startPostfixOffice, "status=deferred.*sticky bit", "status=sent", "status=bounced.*go away"},
-	{"Exim", startExim, "alice@example.org .* defer .*returned 75", "=> alice ", `\*\* alice@example.org .*returned 77`},
-	{"OpenSMTPD", startOpenSMTPD, "result=TempFail.*sticky bit", "result=Ok", "result=PermFail.*go away"},
+	{"Postfix, mailbox_command", startPostfixUsers, "status=deferred.*sticky bit", "status=sent", "status=bounced.*go away", ""},
+	{"Postfix, pipe", startPostfixOffice, "status=deferred.*sticky bit", "status=sent", "status=bounced.*go away",
+		"<nobody-here@example.org>.*status=bounced.*no such mailbox"},
+	{"Exim", startExim, "alice@example.org .* defer .*returned 75", "=> alice ", `\*\* alice@example.org .*returned 77`,
+		`\*\* nobody-here@example.org .*returned 67`},
+	{"OpenSMTPD", startOpenSMTPD, "result=TempFail.*sticky bit", "result=Ok", "result=PermFail.*go away",
+		"result=PermFail.*no such mailbox"},
 }
 
 func startPostfixUsers(t *testing.T, bin, office string) *mailtest.Mail {
@@ -72,6 +76,13 @@ func startOpenSMTPD(t *testing.T, bin, office string) *mailtest.Mail {
 	return &mailtest.Mail{Port: port, Log: mailtest.Follow(t, mailtest.Apart(t, "usr/sbin/smtpd", "-d", "-f", config))}
 }
 
+// bounce is a letter about one that could not be delivered (RFC 3464).
+const bounce = head + "Auto-Submitted: auto-replied\nSubject: undelivered\nMIME-Version: 1.0\n" +
+	"Content-Type: multipart/report; report-type=delivery-status; boundary=\"=_1\"\n\n" +
+	"--=_1\n\nIt could not be delivered.\n\n--=_1\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; mx.example.com\n\n" +
+	"Final-Recipient: rfc822; carol@example.com\nAction: failed\nStatus: 5.1.1\n\n--=_1\nContent-Type: message/rfc822\n\n" +
+	"Return-Path: <alice@example.org>\nDelivered-To: alice@example.org\nSubject: hello\n\nFrom me\n.\n--=_1--\n"
+
 // Mail servers hand deliver their mail: it arrives as it was sent, waits while deliver says so, and what deliver refuses goes
 // back to its sender with deliver's words.
 func TestServersDeliver(t *testing.T) {
@@ -85,13 +96,17 @@ func TestServersDeliver(t *testing.T) {
 			office, box := passableOffice(t)
 			server := m.start(t, bin, office)
 			mailtest.Listens(t, server.Port)
-			send := func(letter string) {
+			as := func(from, to, letter string) {
 				t.Helper()
-				cmd := exec.Command(filepath.Join(bin, "smtpsend"), "-f", "bob@example.com", "--server", "smtp+notls://127.0.0.1:"+server.Port, "alice@example.org")
+				cmd := exec.Command(filepath.Join(bin, "smtpsend"), "-f", from, "--server", "smtp+notls://127.0.0.1:"+server.Port, to)
 				cmd.Stdin = strings.NewReader(letter)
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("smtpsend: %v: %s", err, out)
 				}
+			}
+			send := func(letter string) {
+				t.Helper()
+				as("bob@example.com", "alice@example.org", letter)
 			}
 			for name, text := range letters {
 				if name != "dots" {
@@ -122,6 +137,37 @@ func TestServersDeliver(t *testing.T) {
 			}) {
 				t.Errorf("in the end %d messages, and their senders", len(got))
 			}
+			if m.unknown != "" {
+				as("bob@example.com", "nobody-here@example.org", letters["From"])
+				mailtest.Await(t, server.Log, 1, m.unknown, "panic|fatal|open post office")
+			}
+			// A bounce comes with the null sender and as it is.
+			for _, name := range []string{".qmail", "Maildir"} {
+				if err := os.RemoveAll(filepath.Join(box, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			as("<>", "alice@example.org", bounce)
+			mailtest.Await(t, server.Log, 1, m.gone, "panic|fatal|open post office")
+			got := messages(t, box)
+			if len(got) != 1 || !strings.HasPrefix(string(got[0]), "Return-Path: <>\nDelivered-To: alice@example.org\n") ||
+				!strings.HasSuffix(string(got[0]), "\n"+bounce) {
+				t.Errorf("the bounce came as %q", got)
+			}
 		})
 	}
+}
+
+// A mistake in the command that Postfix was told bounces nothing, although its pipe(8) says nothing of itself in SENDER.
+func TestMisspeltOptionWaits(t *testing.T) {
+	bin := mailtest.Build(t, "deliver", "smtpsend")
+	script := dropin(t, "postfix.sh", "/usr/local/bin/deliver", bin+"/deliver", "--exit mta --office /srv/mail", "--ofice /srv/mail", "vmail", "nobody")
+	server := mailtest.Postfix(t, nil, func(etc string) { configure(t, script, "office", etc) })
+	mailtest.Listens(t, server.Port)
+	cmd := exec.Command(filepath.Join(bin, "smtpsend"), "-f", "bob@example.com", "--server", "smtp+notls://127.0.0.1:"+server.Port, "alice@example.org")
+	cmd.Stdin = strings.NewReader(letters["dots"])
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("smtpsend: %v: %s", err, out)
+	}
+	mailtest.Await(t, server.Log, 1, "status=deferred.*unknown flag", "panic|fatal|status=bounced")
 }
