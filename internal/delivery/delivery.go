@@ -178,9 +178,15 @@ func normal(a envelope.Address) envelope.Address {
 	return a
 }
 
-// checkLoop refuses a message that was delivered to the address before.
+// maxReceived bounds the hosts that a message came through (RFC 5321 section 6.3).
+const maxReceived = 100
+
+// checkLoop refuses a message that was delivered to the address before, or that came through more hosts than any way has.
 func (j *job) checkLoop(to envelope.Address) error {
-	if slices.ContainsFunc(j.loop, normal(to).Equal) {
+	if n := len(j.header.All("Received")); n > maxReceived {
+		return status.Errorf(status.HardFail, "mail loop: the message has %d Received fields", n).WithReply(554, "5.4.6")
+	}
+	if !to.IsNull() && slices.ContainsFunc(j.loop, normal(to).Equal) {
 		return status.Errorf(status.HardFail, "mail loop: the message was delivered to %s before", to.Path()).WithReply(554, "5.4.6")
 	}
 	return nil

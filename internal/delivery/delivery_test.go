@@ -144,6 +144,7 @@ func TestDeliverNobody(t *testing.T) {
 		{"unknown domain", "x\n", []string{"alice@example.org", "alice@example.net"}, "550 5.1.2 deliver to <alice@example.net>: "},
 		{"loop", looped, []string{"dora@example.org", "alice@example.org"}, ""},
 		{"loop", looped, []string{"alice@example.org"}, "554 5.4.6 mail loop: "},
+		{"many hosts", strings.Repeat("Received: x\n", 101) + "\n", []string{"alice@example.org"}, "554 5.4.6 deliver to <alice@example.org>: mail loop: "},
 		{"cannot commit", "x\n", []string{"alice@example.org", "bob@example.org"}, "451 4.3.0 "},
 		{"cannot stage", "x\n", []string{"alice@example.org", "dora@example.org"}, "451 4.3.0 deliver to <dora@example.org>: "},
 		{"instructions", "x\n", []string{"alice@example.org", "carol@example.org"}, "451 4.3.5 deliver to <carol@example.org>: "},

@@ -79,9 +79,9 @@ func (j *job) byHand(targets []Target) (*Plan, error) {
 	p := &Plan{Source: "the command line", NewSender: j.sender, Steps: slices.Clone(targets)}
 	if r := j.envelope.Recipients; len(r) == 1 {
 		p.Recipient, p.To = r[0], r[0]
-		if err := j.checkLoop(p.To); err != nil {
-			return nil, err
-		}
+	}
+	if err := j.checkLoop(p.To); err != nil {
+		return nil, err
 	}
 	rule, err := j.match(p)
 	if rule == nil || err != nil {

@@ -115,6 +115,8 @@ func TestToldTargets(t *testing.T) {
 		{"a folder", hello, "a@example.org", []string{"maildir:In"}, []Rule{{Folder: "A.B", Flags: "S"}}, false},
 		{"no folder", hello, "a@example.org", []string{"maildir:In"}, []Rule{{Folder: "../B"}}, true},
 		{"a loop", "Delivered-To: a@example.org\n\n", "a@example.org", []string{"maildir:In"}, nil, true},
+		{"many hosts", strings.Repeat("Received: x\n", 100) + "\n", "", []string{"maildir:In"}, nil, false},
+		{"too many hosts", strings.Repeat("Received: x\n", 101) + "\n", "", []string{"maildir:In"}, nil, true},
 		{"no directory", hello, "", []string{"maildir:In", "mh:none/mh"}, nil, true},
 		{"no directory for an mbox", hello, "", []string{"maildir:In", "mbox:none/box"}, nil, true},
 		{"an mbox that is a directory", hello, "", []string{"maildir:In", "mbox:dir"}, nil, true},
