@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"syscall"
 	"time"
 
 	"pennypost/internal/envelope"
@@ -64,6 +65,21 @@ type Conn struct {
 // CloseWrite ends the sending half, so that the peer reads end of file, and leaves the receiving half open. It returns
 // errors.ErrUnsupported where the connection cannot do that.
 func (c *Conn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// Waiting says whether the peer has sent bytes that were not read yet, without waiting for any. It is false where nobody can say.
+func (c *Conn) Waiting() bool { return waiting(c.Conn) }
+
+func waiting(c net.Conn) bool {
+	switch c := c.(type) {
+	case buffered:
+		return c.r.Buffered() > 0 || waiting(c.Conn)
+	case *owner:
+		return waiting(c.Conn)
+	case syscall.Conn:
+		return readable(c)
+	}
+	return false
+}
 
 // RemoteAddr is never nil, not even for a socket whose peer has closed it already; see Info for who the peer is.
 func (c *Conn) RemoteAddr() net.Addr {

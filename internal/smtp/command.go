@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -14,6 +15,12 @@ const (
 	maxParameters = 512 + 2048
 	maxAuthLine   = 12288
 )
+
+// tlsHello is the first byte of a client that begins with TLS.
+const tlsHello = 0x16
+
+// atHand is how long it may take to read what is there already: of TLS perhaps only the beginning of a record is.
+const atHand = 100 * time.Millisecond
 
 var (
 	errLongLine = errors.New("line too long")
@@ -27,7 +34,7 @@ func (s *session) readCommand() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if first[0] == 0x16 && !s.secure {
+	if first[0] == tlsHello && !s.secure {
 		return "", errTLSHello
 	}
 	return s.readLine()
@@ -92,9 +99,30 @@ var isHTTP = map[string]bool{"GET": true, "POST": true, "PUT": true, "HEAD": tru
 
 func isControl(r rune) bool { return r < 0x20 || r == 0x7f }
 
-// pipelined says that more has come than RFC 2920 section 3.1 lets come.
+// pipelined says that more has come than RFC 2920 section 3.1 lets come, in whatever packets. With TLS some of it may be read
+// already and not deciphered, and what waits may be no more than a part of its own talk, so the next record is taken, if it is there.
 func (s *session) pipelined() bool {
-	return !s.local && s.in.Buffered() > 0
+	switch {
+	case s.local:
+		return false
+	case s.in.Buffered() > 0:
+		return true
+	case s.facts.TLS == nil:
+		return s.waiting()
+	}
+	defer func(d time.Time) { s.deadline = d }(s.deadline)
+	s.deadline = time.Now()
+	if s.waiting() {
+		s.deadline = s.deadline.Add(atHand)
+	}
+	_, err := s.in.Peek(1)
+	return err == nil
+}
+
+// waiting says that bytes are there which were not read, where the connection can say that.
+func (s *session) waiting() bool {
+	c, ok := s.raw.(interface{ Waiting() bool })
+	return ok && c.Waiting()
 }
 
 // outOfOrder is the reply to a command that is known but not to be said now (RFC 5321 section 4.1.4).

@@ -218,7 +218,7 @@ func (s *session) greet() bool {
 	case s.closing || s.lost != nil:
 		return false
 	case early:
-		s.refuse(Reply{554, "5.5.0", []string{"Error: talk only after the banner (RFC 5321 section 3.1)"}})
+		s.refuse(s.tooEarly())
 		return false
 	}
 	s.reply(s.banner())
@@ -238,12 +238,28 @@ func (s *session) talksFirst() bool {
 	if s.local || s.secure {
 		return false
 	}
-	s.deadline = time.Now().Add(s.srv.GreetDelay)
+	delay := s.srv.GreetDelay
+	if delay == 0 && s.waiting() {
+		delay = atHand
+	}
+	s.deadline = time.Now().Add(delay)
 	_, err := s.in.Peek(1)
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		s.inputLost(err)
 	}
 	return err == nil
+}
+
+// tooEarly is the reply to a client that talks before the banner, or in TLS where none is spoken.
+func (s *session) tooEarly() Reply {
+	if first, _ := s.in.Peek(1); len(first) == 1 && first[0] == tlsHello {
+		return noTLSPort()
+	}
+	return Reply{554, "5.5.0", []string{"Error: talk only after the banner (RFC 5321 section 3.1)"}}
+}
+
+func noTLSPort() Reply {
+	return Reply{554, "5.5.0", []string{"Error: this is not a TLS port; use STARTTLS"}}
 }
 
 // loop reads commands and answers them until the session ends.
@@ -296,7 +312,7 @@ func (s *session) inputFailed(err error) {
 	case errors.Is(err, errBareLF):
 		s.refuse(Reply{500, "5.5.2", []string{"Error: bare LF in a command (RFC 5321 section 2.3.8)"}})
 	case errors.Is(err, errTLSHello):
-		s.refuse(Reply{554, "5.5.0", []string{"Error: this is not a TLS port; use STARTTLS"}})
+		s.refuse(noTLSPort())
 	default:
 		s.inputLost(err)
 	}
