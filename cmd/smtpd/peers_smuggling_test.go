@@ -14,22 +14,6 @@ import (
 	"pennypost/internal/mailtest"
 )
 
-// almostEnds are sequences that some server or other takes for the end of a message, and many more of their kind. None of
-// them has CRLF.CRLF in it.
-func almostEnds() []string {
-	var list []string
-	for _, before := range []string{"\n", "\r", "\r\n", "\r\r\n", "\n\n", "\n\r", "\r\n\x00", "\x00\r\n"} {
-		for _, dot := range []string{".", "..", ".\x00", "\x00."} {
-			for _, after := range []string{"\n", "\r", "\r\n", "\r\r\n", "\n\r", "\x00\r\n", "\r\x00\n", " \r\n"} {
-				if s := before + dot + after; !strings.Contains(s, "\r\n.\r\n") {
-					list = append(list, s)
-				}
-			}
-		}
-	}
-	return list
-}
-
 const smuggled = "MAIL FROM:<evil@example.com>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\nSubject: smuggled\r\n\r\nevil"
 
 // Nothing but CRLF.CRLF ends a message that comes in: what follows anything else is never carried out.
@@ -39,7 +23,7 @@ func TestSmugglingIn(t *testing.T) {
 		"as it comes": listening(t, bin, office),
 		"normalized":  listening(t, bin, office, "--normalize", "127.0.0.0/8"),
 	} {
-		for _, end := range almostEnds() {
+		for _, end := range mailtest.AlmostEnds() {
 			c, err := net.Dial("tcp", "127.0.0.1:"+port)
 			if err != nil {
 				t.Fatal(err)
@@ -81,7 +65,7 @@ func TestSmugglingOut(t *testing.T) {
 	smtpsend := filepath.Join(mailtest.Build(t, "smtpsend"), "smtpsend")
 	// Those that servers of others were found to take for an end, and the short ones of the list.
 	ends := []string{"\r\n\x00.\r\n", "\r\n.\r\r\n", "\r\r\n.\r\r\n", "\n\x00.\n", "\n.\r\n"}
-	for _, end := range almostEnds() {
+	for _, end := range mailtest.AlmostEnds() {
 		if len(end) <= 4 && !strings.Contains(end, "..") {
 			ends = append(ends, end)
 		}
