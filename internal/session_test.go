@@ -3,6 +3,7 @@ package internal_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"pennypost/internal/mailtest"
@@ -19,18 +20,30 @@ func TestUnderInetd(t *testing.T) {
 	}
 }
 
-// A session of a mail exchanger as an operator sees it: an unknown user, a foreign domain and a letter that is taken.
+// A session of a mail exchanger as an operator sees it, with all that is offered: an unknown user, a foreign domain and a letter that
+// is taken, under an id that is in the letter too.
 func TestSessionOfAMailExchanger(t *testing.T) {
 	bin := mailtest.Build(t, programs...)
 	office := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(office, "joursoir.net/chat"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	c := mailtest.Child(t, bin+"/smtpd", "--office", office, "--name", "smtp.joursoir.net")
+	c := mailtest.Child(t, bin+"/smtpd", "--office", office, "--name", "smtp.joursoir.net", "--queue", t.TempDir(), "--allow-plaintext")
 	mailtest.Dialog(t, c, `
 		<- 220 smtp.joursoir.net ESMTP
-		-> HELO gmail-smtp-in.l.google.com
-		<- 250 smtp.joursoir.net
+		-> EHLO gmail-smtp-in.l.google.com
+		<- 250-smtp.joursoir.net
+		<- 250-PIPELINING
+		<- 250-SIZE 10240000
+		<- 250-VRFY
+		<- 250-ETRN
+		<- 250-STARTTLS
+		<- 250-AUTH PLAIN LOGIN
+		<- 250-ENHANCEDSTATUSCODES
+		<- 250-8BITMIME
+		<- 250-DSN
+		<- 250-SMTPUTF8
+		<- 250 CHUNKING
 		-> MAIL FROM: <someuser@gmail.com>
 		<- 250 2.1.0 Ok
 		-> RCPT TO: <bigboy@joursoir.net>
@@ -53,5 +66,8 @@ func TestSessionOfAMailExchanger(t *testing.T) {
 	files, _ := filepath.Glob(office + "/joursoir.net/chat/Maildir/new/*")
 	if len(files) != 1 {
 		t.Fatalf("files: %v", files)
+	}
+	if m, err := os.ReadFile(files[0]); err != nil || !regexp.MustCompile(`by smtp\.joursoir\.net with ESMTP id [0-9A-F]{10}\n`).Match(m) {
+		t.Errorf("got %q, %v", m, err)
 	}
 }
