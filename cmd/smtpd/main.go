@@ -57,6 +57,7 @@ type options struct {
 	queue       string
 	script      string
 	promises    smtp.Promises
+	binary      bool // BINARYMIME is offered
 	command     []string
 }
 
@@ -101,7 +102,7 @@ func newCommand() *cobra.Command {
 	f.DurationVar(&o.timeout, "timeout", smtp.DefaultCommandTimeout, "wait for a command for `TIME`")
 	f.DurationVar(&o.total, "total-timeout", smtp.DefaultTotalTimeout, "end a session after `TIME`")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print the transcript of sessions on stderr")
-	f.StringSliceVar(&o.offer, "offer", nil, "offer `EXTENSION` to users: mt-priority, deliverby, futurerelease; the command keeps it")
+	f.StringSliceVar(&o.offer, "offer", nil, "offer `EXTENSION`: binarymime; or to users what the command keeps: mt-priority, deliverby, futurerelease")
 	f.StringVar(&o.record, "record", "", "append each session as a dialog to `FILE`, messages included")
 	f.StringVar(&o.queue, "queue", "", "let clients send what waits for a domain in the queue `DIR` (ETRN), and put users' mail there")
 	f.StringVar(&o.metrics, "metrics", "", "tell counts to HTTP clients of this host at `ADDRESS`")
@@ -147,6 +148,7 @@ func run(cmd *cobra.Command, o options) error {
 	return serve.Run(cmd.Context(), *o.serve, func(ctx context.Context, c *serve.Conn) {
 		e := *engine
 		e.Service, e.TLSOnly = o.role(c.Name)
+		e.BinaryMIME = o.binary
 		if e.Service == smtp.Submission {
 			e.Promises = o.promises
 		}
@@ -182,11 +184,10 @@ func (o *options) check() error {
 	if err := o.trust.check(o.serve); err != nil {
 		return err
 	}
-	p, err := promises(o.offer, len(o.command) > 0 || o.queue != "")
-	if err != nil {
+	var err error
+	if o.promises, o.binary, err = promises(o.offer, len(o.command) > 0 || o.queue != ""); err != nil {
 		return err
 	}
-	o.promises = p
 	if o.name == "" {
 		o.name, _ = os.Hostname()
 	}

@@ -63,7 +63,7 @@ func (o *options) show(w io.Writer, s *sender, m *message.Message, e *envelope.E
 	if e.RequireTLS {
 		line("require-tls", "yes")
 	}
-	facts, err := smtp.Describe(m)
+	facts, err := smtp.Describe(m, e.Body)
 	if err != nil {
 		facts = "cannot be sent: " + err.Error()
 	}

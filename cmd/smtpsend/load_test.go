@@ -43,8 +43,8 @@ func TestLoadMessages(t *testing.T) {
 	sizes := map[int64]bool{}
 	for n := range int64(50) {
 		m := l.message(n)
-		if m.Size() < 500 || m.Size() > 5<<10 || smtp.Check(m) != nil {
-			t.Errorf("message %d has %d octets: %v", n, m.Size(), smtp.Check(m))
+		if m.Size() < 500 || m.Size() > 5<<10 || smtp.Check(m, "") != nil {
+			t.Errorf("message %d has %d octets: %v", n, m.Size(), smtp.Check(m, ""))
 		}
 		sizes[m.Size()] = true
 	}

@@ -17,6 +17,7 @@ import (
 	"pennypost/internal/handoff"
 	"pennypost/internal/message"
 	"pennypost/internal/resolver"
+	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
 
@@ -182,6 +183,13 @@ func (o *options) queued(cmd *cobra.Command, recipients []string) error {
 		return err
 	}
 	defer m.Close()
+	if e.Body == smtp.BinaryMIME { // an entry of a queue is lines
+		if m, err = smtp.Text(m); err != nil {
+			return err
+		}
+		defer m.Close()
+		e.Body = "8BITMIME"
+	}
 	return o.enqueue(cmd, m, e)
 }
 

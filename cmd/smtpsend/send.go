@@ -98,7 +98,7 @@ func readRoutes(name string, stdin io.Reader) ([]route.Routes, error) {
 
 // send sends m and notes what became of each recipient.
 func (s *sender) send(ctx context.Context, m *message.Message) {
-	if err := smtp.Check(m); err != nil {
+	if err := smtp.Check(m, s.envelope.Body); err != nil {
 		s.results = make([]relay.Outcome, len(s.envelope.Recipients))
 		for i := range s.results {
 			s.results[i].Err = status.Of(err)

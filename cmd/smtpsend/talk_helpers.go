@@ -169,7 +169,7 @@ func (t *talker) sendFile(ctx context.Context, name string) error {
 	m, err := message.Spool(f, 0)
 	if err == nil {
 		defer m.Close()
-		err = smtp.Check(m)
+		err = smtp.Check(m, "")
 	}
 	if err != nil {
 		t.say(status.Escape(err.Error(), status.MaxText))

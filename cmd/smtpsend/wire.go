@@ -25,6 +25,7 @@ type wireOptions struct {
 	holdUntil            string
 	notify, ret, envid   string
 	requireTLS, smtputf8 bool
+	binary               bool
 }
 
 func (w *wireOptions) flags(f *pflag.FlagSet) {
@@ -44,6 +45,7 @@ func (w *wireOptions) messageFlags(f *pflag.FlagSet) {
 	f.StringVar(&w.ret, "ret", "", "ask for reports with `WHAT` of the message, FULL or HDRS")
 	f.StringVar(&w.envid, "envid", "", "name the message `ID` in reports")
 	f.BoolVar(&w.requireTLS, "require-tls", false, "demand verified TLS on the whole way (REQUIRETLS)")
+	f.BoolVar(&w.binary, "binary", false, "the message is BINARYMIME: octets as they are sent, lines ended by CRLF")
 	f.BoolVar(&w.smtputf8, "smtputf8", false, "the header is in UTF-8: a server must offer SMTPUTF8")
 }
 
@@ -109,4 +111,7 @@ func (w *wireOptions) ask(e *envelope.Envelope) {
 	}
 	e.RequireTLS = e.RequireTLS || w.requireTLS
 	e.SMTPUTF8 = e.SMTPUTF8 || w.smtputf8
+	if w.binary {
+		e.Body = smtp.BinaryMIME
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"pennypost/internal/envelope"
 	"pennypost/internal/message"
 	"pennypost/internal/queue"
+	"pennypost/internal/smtp"
 	"pennypost/internal/status"
 )
 
@@ -101,6 +102,9 @@ func (w *work) expire() error {
 // send gives the message to the relay and records each destination's answers as they come.
 func (w *work) send(ctx context.Context, m *message.Message, todo []int) error {
 	e := w.l.Envelope.For(todo...)
+	if e.Body == smtp.BinaryMIME { // it came so; what is in a queue is lines
+		e.Body = "8BITMIME"
+	}
 	e.HoldFor, e.HoldUntil = "", "" // it has been held (RFC 4865)
 	if by, mode, ok := deliverBy(w.l.Envelope, w.l.Arrived); ok {
 		e.By = remaining(w.l.Envelope.By, by, w.now, mode)

@@ -10,8 +10,8 @@ import (
 	"pennypost/internal/message"
 )
 
-// Chunking says when a message goes by BDAT (RFC 3030) to a server that offers CHUNKING. BINARYMIME is not used: the line
-// ends of a message here are LF, and which of them were CRLF is not known.
+// Chunking says when a message goes by BDAT (RFC 3030) to a server that offers CHUNKING. One with binary parts does always,
+// unless ChunkNever has them re-encoded.
 type Chunking uint8
 
 const (
@@ -44,7 +44,10 @@ func (c *Client) chunked(ctx context.Context, m *message.Message, what content) 
 	if what.size == 0 {
 		w.begin()
 	}
-	d := &DotWriter{w: w, raw: true}
+	d := io.WriteCloser(&DotWriter{w: w, raw: true})
+	if what.binary {
+		d = nopCloser{w}
+	}
 	if _, err := io.Copy(d, m.Reader()); err != nil {
 		return w.over, err
 	}
@@ -56,6 +59,11 @@ func (c *Client) chunked(ctx context.Context, m *message.Message, what content) 
 	}
 	return true, w.out.Flush()
 }
+
+// nopCloser is for octets that need no end.
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
 
 // chunkWriter takes the bytes as they go over the wire.
 type chunkWriter struct {

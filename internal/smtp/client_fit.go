@@ -6,9 +6,12 @@ import (
 	"pennypost/internal/status"
 )
 
-// fit brings a message into a form that the server takes and tells what is in it. What it returns is closed by the caller; m
-// stays the caller's.
-func (c *Client) fit(m *message.Message) (*message.Message, content, error) {
+// fit brings a message with the given body, as in SMTP_BODY, into a form that the server takes and tells what is in it. What
+// it returns is closed by the caller; m stays the caller's.
+func (c *Client) fit(m *message.Message, body string) (*message.Message, content, error) {
+	if body == BinaryMIME {
+		return c.fitBinary(m)
+	}
 	what, err := scan(m.Reader())
 	if err != nil {
 		return nil, what, err
@@ -32,6 +35,30 @@ func (c *Client) fit(m *message.Message) (*message.Message, content, error) {
 	}
 	what, err = scan(m.Reader())
 	return m, what, err
+}
+
+// fitBinary leaves binary octets to a server that takes them, and makes a text of them for others (RFC 3030 section 3).
+func (c *Client) fitBinary(m *message.Message) (*message.Message, content, error) {
+	if c.takesBinary() {
+		what, err := scanBody(m, BinaryMIME)
+		return message.New(m, m.Size()), what, err
+	}
+	lines, err := Text(m)
+	if err != nil {
+		return nil, content{}, err
+	}
+	defer lines.Close()
+	c.o.Transcript.Remark("binary parts re-encoded as base64")
+	if c.signed(m) && c.o.Warn != nil {
+		c.o.Warn("the message had to be re-encoded for this server: its DKIM signatures do not hold any more")
+	}
+	return c.fit(lines, "")
+}
+
+func (c *Client) takesBinary() bool {
+	_, binary := c.esmtp[BinaryMIME]
+	_, chunks := c.esmtp["CHUNKING"]
+	return binary && chunks && c.o.Chunking != ChunkNever
 }
 
 func (c *Client) signed(m *message.Message) bool {

@@ -23,7 +23,9 @@ func (c *Client) mailCommand(what content, e *envelope.Envelope) (string, error)
 		}
 		line += " SIZE=" + strconv.FormatInt(what.size, 10)
 	}
-	if _, ok := c.esmtp["8BITMIME"]; ok && what.eightBit() {
+	if what.binary {
+		line += " BODY=" + BinaryMIME
+	} else if _, ok := c.esmtp["8BITMIME"]; ok && what.eightBit() {
 		line += " BODY=8BITMIME"
 	}
 	for _, more := range []func(content, *envelope.Envelope) (string, error){c.utf8Parameter, c.tlsParameter, c.dsnMail, c.priority, c.deliverBy, c.hold} {

@@ -11,19 +11,37 @@ import (
 )
 
 // Check says whether a message can be sent at all: a bare CR or a NUL is a permanent *status.Error, 554 5.6.0. Send checks
-// it too; this is for saying so before there is a server.
-func Check(m *message.Message) error {
-	_, err := scan(m.Reader())
+// it too; this is for saying so before there is a server. body is what the message is, as in SMTP_BODY.
+func Check(m *message.Message, body string) error {
+	_, err := scanBody(m, body)
 	return err
 }
 
+// scanBody is scan of what a message is as lines.
+func scanBody(m *message.Message, body string) (content, error) {
+	if body != BinaryMIME {
+		return scan(m.Reader())
+	}
+	lines, err := Text(m)
+	if err != nil {
+		return content{}, err
+	}
+	defer lines.Close()
+	what, err := scan(lines.Reader())
+	what.size, what.binary = m.Size(), true
+	return what, err
+}
+
 // Describe says in words what matters of a message to servers, or why it can be sent to none.
-func Describe(m *message.Message) (string, error) {
-	what, err := scan(m.Reader())
+func Describe(m *message.Message, body string) (string, error) {
+	what, err := scanBody(m, body)
 	if err != nil {
 		return "", err
 	}
 	text := fmt.Sprintf("%d bytes with CRLF", what.size)
+	if what.binary {
+		text += ", binary"
+	}
 	if what.eightHead {
 		text += ", 8-bit header"
 	}
@@ -42,6 +60,7 @@ type content struct {
 	eightBody bool  // has bytes over 127 in the body
 	eightHead bool  // has them in the header
 	longLine  int64 // the first line of more than 998 bytes; 0 = none
+	binary    bool  // goes as it is, BODY=BINARYMIME
 }
 
 func (c content) eightBit() bool { return c.eightBody || c.eightHead }

@@ -32,7 +32,8 @@ type Outcome struct {
 //
 // A message with a bare CR or a NUL, or over the SIZE the server declared, is refused before anything is said, and so is one
 // with lines of more than 998 bytes, unless they may be wrapped. For a server without 8BITMIME, 8-bit bodies are converted
-// (RFC 6152 section 3); 8-bit header fields are sent as they are. Recipients beyond what the server takes in one transaction
+// (RFC 6152 section 3); 8-bit header fields are sent as they are. With the body BINARYMIME of e the message is octets as they
+// are sent, lines of its header with CRLF; see [Text] for what becomes of it at a server that does not offer that. Recipients beyond what the server takes in one transaction
 // (LIMITS of RFC 9422, or 452 after others were accepted) get a transaction of their own.
 func (c *Client) Send(ctx context.Context, m *message.Message, e *envelope.Envelope) []Outcome {
 	stop := c.watch(ctx)
@@ -41,7 +42,7 @@ func (c *Client) Send(ctx context.Context, m *message.Message, e *envelope.Envel
 	if c.stopped {
 		return failAll(out, c.broken)
 	}
-	m, what, err := c.fit(m)
+	m, what, err := c.fit(m, e.Body)
 	if err != nil {
 		return failAll(out, err)
 	}
@@ -123,7 +124,7 @@ type step struct {
 }
 
 func (t *transaction) run(ctx context.Context) {
-	chunks := t.c.chunks(t.what.size) && t.c.o.Stop != StageData
+	chunks := t.what.binary || t.c.chunks(t.what.size) && t.c.o.Stop != StageData
 	err := t.c.play(ctx, t.steps(!chunks))
 	t.c.open = true
 	t.c.begun++

@@ -84,6 +84,7 @@ type receiver struct {
 	max    int64
 	shape  shape       // limits of header and lines
 	normal *normalizer // for a peer that may send bare LF, else nil
+	binary bool        // it comes with BODY=BINARYMIME: spooled as it comes, and made text in the end
 	err    error       // why spooling stopped
 }
 
@@ -103,11 +104,17 @@ func (r *receiver) Write(b []byte) (int, error) {
 	if r.normal != nil {
 		p = r.normal.take(b)
 	}
-	r.check.Write(p)
 	r.size += int64(len(p))
 	if r.size > r.max && r.err == nil {
 		r.err = status.Errorf(status.Data, "Error: message size exceeds %d octets", r.max).WithReply(552, "5.3.4")
 	}
+	if r.binary {
+		if r.err == nil {
+			_, r.err = r.spool.Write(p)
+		}
+		return len(b), nil
+	}
+	r.check.Write(p)
 	if r.shape.write(p); r.err == nil {
 		r.err = r.shape.err
 	}
@@ -120,6 +127,9 @@ func (r *receiver) Write(b []byte) (int, error) {
 // finish returns the message, or why it is refused. A *message.Violation means that the sender does not keep to
 // RFC 5321 section 2.3.8 and that nothing else it says can be trusted to mean what it seems to.
 func (r *receiver) finish() (*message.Message, error) {
+	if r.binary {
+		return r.finishBinary()
+	}
 	if v := r.check.Result(); v != nil {
 		r.discard()
 		return nil, v
@@ -140,6 +150,9 @@ func (r *receiver) discard() { r.spool.Discard() }
 func (s *session) finish(r *receiver, end bool) Reply {
 	m, err := r.finish()
 	if err == nil {
+		if r.binary {
+			s.facts.Envelope.Body = "8BITMIME" // what it is from here on
+		}
 		return s.accept(m)
 	}
 	if v, ok := err.(*message.Violation); ok {

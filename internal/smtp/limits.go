@@ -88,7 +88,10 @@ func (h *shape) piece(p []byte, ended bool) {
 func (s *session) receiver(stuffed bool) *receiver {
 	r := newReceiver(s.srv.MaxSize)
 	r.shape = shape{maxLine: s.srv.MaxLine, maxHeader: max(0, s.srv.MaxHeader)}
-	r.normal = s.normalizer(stuffed)
+	r.binary = s.facts.Envelope.Body == BinaryMIME
+	if !r.binary {
+		r.normal = s.normalizer(stuffed)
+	}
 	s.patience = newPatience(s.srv.DataTimeout, s.srv.MinRate)
 	return r
 }

@@ -55,7 +55,7 @@ type Facts struct {
 type Mail struct {
 	Sender   envelope.Address // zero = null path
 	Size     int64            // SIZE= (RFC 1870), -1 when not given
-	Body     string           // BODY= (RFC 6152): 7BIT, 8BITMIME or ""
+	Body     string           // BODY= (RFC 6152, RFC 3030): 7BIT, 8BITMIME, BINARYMIME where it is offered, or ""
 	SMTPUTF8 bool             // RFC 6531
 	Ret      string           // RET= (RFC 3461): FULL, HDRS or ""
 	EnvID    string           // ENVID= in xtext, checked
@@ -116,7 +116,8 @@ type Engine struct {
 	LoginDelay     time.Duration // wait before the reply to the first failed login, doubled with each; default 1 second
 	TotalTimeout   time.Duration // for the whole session; default 1 hour
 
-	Promises Promises // what is offered because it is kept behind Handler
+	Promises   Promises // what is offered because it is kept behind Handler
+	BinaryMIME bool     // offered; the Handler gets such messages as text, with base64 for what was binary (RFC 3030 section 3)
 
 	Normalize func(ip string) bool // peers whose bare LF in message data is taken as CRLF; nil: none
 	XClient   func(ip string) bool // peers that may say by XCLIENT for whom they speak; nil: none

@@ -62,6 +62,8 @@ func with(t *testing.T, e *Engine, info *envelope.Connection, script string) {
 			*info = envelope.Connection{}
 		case "greet":
 			e.GreetDelay = 10 * time.Second
+		case "binary":
+			e.BinaryMIME = true
 		case "maxsize":
 			e.MaxSize = int64(n)
 		case "maxheader":

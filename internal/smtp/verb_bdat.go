@@ -7,7 +7,7 @@ import (
 )
 
 // bdat is RFC 3030 section 2: a counted part of the message. The part is read in any case, also when it is refused, since it
-// is sent without waiting. Without BINARYMIME the message is text: bare CR and LF are refused in it as in DATA.
+// is sent without waiting. Without BODY=BINARYMIME the message is text: bare CR and LF are refused in it as in DATA.
 func (s *session) bdat(arg string) Reply {
 	n, last, ok := parseChunk(arg)
 	if !ok {

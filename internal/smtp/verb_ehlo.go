@@ -35,7 +35,11 @@ func (s *session) extensions() []string {
 		list = append(list, "AUTH "+strings.Join(a.Mechanisms, " "))
 	}
 	list = append(list, "ENHANCEDSTATUSCODES", "8BITMIME", "DSN", "SMTPUTF8")
-	return append(append(list, s.promised()...), "CHUNKING")
+	list = append(append(list, s.promised()...), "CHUNKING")
+	if s.srv.BinaryMIME {
+		list = append(list, BinaryMIME)
+	}
+	return list
 }
 
 // authenticator is what AUTH is done with on the connection as it is now, nil when it is not offered: a password in clear is

@@ -18,7 +18,7 @@ func (s *session) mail(arg string) Reply {
 		return errorReply(err)
 	}
 	m := Mail{Sender: sender, Size: -1}
-	known := mailParameters(&m)
+	known := mailParameters(&m, s.srv.BinaryMIME)
 	s.promiseParameters(known, &m)
 	if bad := s.parameters(tail, known); bad != nil {
 		return *bad
@@ -43,13 +43,14 @@ func (s *session) mail(arg string) Reply {
 	return Reply{250, "2.1.0", []string{"Ok"}}
 }
 
-// mailParameters says how each parameter of MAIL is stored in m; false means that its value is malformed.
-func mailParameters(m *Mail) map[string]func(value string) bool {
+// mailParameters says how each parameter of MAIL is stored in m; false means that its value is malformed. binary: BINARYMIME
+// is offered.
+func mailParameters(m *Mail, binary bool) map[string]func(value string) bool {
 	return map[string]func(string) bool{
 		"SIZE": func(v string) bool { return parseSize(v, &m.Size) },
 		"BODY": func(v string) bool {
 			m.Body = strings.ToUpper(v)
-			return m.Body == "7BIT" || m.Body == "8BITMIME"
+			return m.Body == "7BIT" || m.Body == "8BITMIME" || m.Body == BinaryMIME && binary
 		},
 		"SMTPUTF8": func(v string) bool { m.SMTPUTF8 = true; return v == "" },
 		"RET": func(v string) bool {

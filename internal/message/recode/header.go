@@ -127,11 +127,11 @@ func (h *header) encode(body message.Span, eightBit bool) ([]edit, error) {
 	if kind := h.kind(); strings.HasPrefix(kind, "message/") || strings.HasPrefix(kind, "multipart/") {
 		return nil, refuse("a part of type %q can have no encoding", kind) // RFC 2046 sections 5.1 and 5.2
 	}
-	return append(h.unlabel(), insert(h.end, h.labels(eightBit)), edit{body, quote}), nil
+	return append(h.unlabel(), insert(h.end, h.labels(eightBit, "quoted-printable")), edit{body, quote}), nil
 }
 
-// labels are the fields that say what was done.
-func (h *header) labels(eightBit bool) string {
+// labels are the fields that say what was done: the encoding a part has now.
+func (h *header) labels(eightBit bool, mechanism string) string {
 	eol := h.eol
 	if eol == "" {
 		eol = "\n"
@@ -143,7 +143,7 @@ func (h *header) labels(eightBit bool) string {
 	if h.contentType == "" && eightBit {
 		text += "Content-Type: text/plain; charset=unknown-8bit" + eol
 	}
-	text += "Content-Transfer-Encoding: quoted-printable" + eol
+	text += "Content-Transfer-Encoding: " + mechanism + eol
 	if h.none {
 		text += eol
 	}

@@ -139,7 +139,7 @@ func (p *plan) take(line []byte, size lineSize) error {
 
 // delimiter finds the multipart that a line delimits.
 func (p *plan) delimiter(line []byte) (level int, last bool) {
-	if !bytes.HasPrefix(line, []byte("--")) || len(line) >= maxBegin {
+	if !bytes.HasPrefix(line, []byte("--")) || len(line) >= maxBegin || p.need.text && !p.whole(line) {
 		return -1, false
 	}
 	text := string(bytes.TrimRight(line[2:], " \t\r\n"))
@@ -154,9 +154,16 @@ func (p *plan) delimiter(line []byte) (level int, last bool) {
 	return -1, false
 }
 
+// whole says that a line stands between two CRLF, as a delimiter has to where line ends are no matter of taste (RFC 2046
+// section 5.1.1).
+func (p *plan) whole(line []byte) bool {
+	begun := p.head != nil || p.at == p.part.start || p.part.lineEnd == 2
+	return begun && (bytes.HasSuffix(line, []byte("\r\n")) || !bytes.HasSuffix(line, []byte("\n")))
+}
+
 // delimit ends what is before a delimiter and begins what is behind it.
 func (p *plan) delimit(level int, last bool, size lineSize) error {
-	if err := p.close(p.part.lineEnd); err != nil {
+	if err := p.close(p.part.lineEnd, false); err != nil {
 		return err
 	}
 	p.around = p.around[:level+1]
@@ -177,7 +184,7 @@ func (p *plan) end() error {
 			return err
 		}
 	}
-	return p.close(0)
+	return p.close(0, true)
 }
 
 // body begins what a header says of the bytes behind it.
@@ -195,11 +202,15 @@ func (p *plan) body(start int64) error {
 	kind, params, err := mime.ParseMediaType(h.contentType)
 	switch {
 	case err == nil && strings.HasPrefix(kind, "multipart/") && params["boundary"] != "":
-		p.composite(h)
+		if err := p.composite(h, signed); err != nil {
+			return err
+		}
 		p.around = append(p.around, multipart{strings.TrimRight(params["boundary"], " \t"), signed || kind == "multipart/signed"})
 		p.part = part{filler: true, start: start, signed: signed}
 	case kind == "message/rfc822" || kind == "message/global":
-		p.composite(h)
+		if err := p.composite(h, signed); err != nil {
+			return err
+		}
 		p.head = &header{message: true}
 		p.part = part{}
 	default:
@@ -209,30 +220,49 @@ func (p *plan) body(start int64) error {
 }
 
 // composite takes the encoding off the header of a part whose parts will be of 7 bits; it may have no other (RFC 2045
-// section 6.4).
-func (p *plan) composite(h *header) {
+// section 6.4). Where parts stop being binary they may be of 8.
+func (p *plan) composite(h *header, signed bool) error {
+	if p.need.text && h.mechanism == "binary" {
+		return p.textual(h, signed, "8bit")
+	}
 	if p.need.SevenBit && (h.mechanism == "8bit" || h.mechanism == "binary") {
 		p.edits = append(p.edits, h.unlabel()...)
 	}
+	return nil
+}
+
+// bodiless ends a part that is a header and no more.
+func (p *plan) bodiless(h *header) error {
+	if !p.need.text {
+		return nil
+	}
+	h.note()
+	if h.end = p.at; h.mechanism != "binary" {
+		return nil
+	}
+	return p.textual(h, p.signed(), "8bit")
 }
 
 // signed says that what is here is signed.
 func (p *plan) signed() bool { return len(p.around) > 0 && p.around[len(p.around)-1].signed }
 
-// close ends a body; the last less bytes of it belong to the delimiter behind it.
-func (p *plan) close(less int64) error {
-	if p.head != nil { // a header that ends without an empty line has no body
+// close ends a body; the last less bytes of it belong to the delimiter behind it. last says that nothing is behind it.
+func (p *plan) close(less int64, last bool) error {
+	if h := p.head; h != nil { // a header that ends without an empty line has no body
 		p.head = nil
-		return nil
+		return p.bodiless(h)
 	}
 	c := p.part
 	p.part = part{}
+	span := message.Span{Off: c.start, Len: max(0, p.at-less-c.start)}
+	if p.need.text && !c.filler && c.head.mechanism == "binary" {
+		return p.unbinary(c, span, last)
+	}
 	if !(c.eightBit && p.need.SevenBit) && !(c.long && p.need.Lines) {
 		return nil
 	}
-	span := message.Span{Off: c.start, Len: max(0, p.at-less-c.start)}
 	if c.signed {
-		return refuse("a part of it is signed and would have to be changed")
+		return errSigned
 	}
 	if c.filler {
 		p.edits = append(p.edits, edit{span, flatten})

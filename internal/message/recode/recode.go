@@ -28,6 +28,8 @@ const (
 type Need struct {
 	SevenBit bool // no bytes over 127 in bodies
 	Lines    bool // no lines over MaxLine
+
+	text bool // no binary parts, see Unbinary
 }
 
 // Rewrite returns the message in the form that is needed, which the caller closes; m stays the caller's. A message that cannot
@@ -70,8 +72,10 @@ func remove(s message.Span) edit {
 	return edit{s, func(io.Writer, io.Reader) error { return nil }}
 }
 
+var errSigned = refuse("a part of it is signed and would have to be changed")
+
 // apply copies m to w with the edits, which do not overlap.
-func apply(w *message.Writer, m *message.Message, edits []edit) error {
+func apply(w io.Writer, m *message.Message, edits []edit) error {
 	slices.SortStableFunc(edits, func(a, b edit) int { return cmp.Compare(a.span.Off, b.span.Off) })
 	out := bufio.NewWriterSize(w, 64<<10)
 	at := int64(0)
