@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
-	"regexp"
 )
 
 // maxParts is how many parts of a multipart are decoded on trial.
@@ -14,7 +13,7 @@ const maxParts = 10
 // quotedPart is a part of a multipart that is in quoted-printable: where its encoding and its content are in the body.
 type quotedPart struct{ encoding, content place }
 
-var quotedField = regexp.MustCompile(`(?i)^content-transfer-encoding:[ \t]*(quoted-printable)[ \t]*\r?\n?$`)
+var quotedField = lazily(`(?i)^content-transfer-encoding:[ \t]*(quoted-printable)[ \t]*\r?\n?$`)
 
 // quotedParts finds the parts by their lines alone: a header after a delimiter, its end, and the next line that begins as that
 // delimiter (RFC 2046 section 5.1.1).
@@ -42,7 +41,7 @@ func quotedParts(text []byte) (out []quotedPart) {
 				p.content.from = at + len(line)
 			}
 		case inHeader:
-			if m := quotedField.FindSubmatchIndex(line); m != nil {
+			if m := quotedField().FindSubmatchIndex(line); m != nil {
 				p.encoding = place{at + m[2], at + m[3]}
 			}
 		}
