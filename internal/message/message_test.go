@@ -386,6 +386,8 @@ func FuzzCheck(f *testing.F) {
 	f.Add("a\r\nb\nc\rd\x00", 3)
 	f.Add("a\r\nb\r\nc\r\n\r\r\n", 4)
 	f.Add("\r\n\na\r", 1)
+	f.Add("a\r\n\r\nb\r\n", 2)
+	f.Add("a\r\rb\r\n", 2)
 	f.Fuzz(func(t *testing.T, s string, cut int) {
 		if cut < 0 || cut > len(s) {
 			return
@@ -397,6 +399,9 @@ func FuzzCheck(f *testing.F) {
 			}
 			if got := checkPieces(l, s[:cut], s[cut:]); got != want {
 				t.Errorf("%q cut at %d: %q, want %q", s, cut, got, want)
+			}
+			if lf, got := throughChecked(l, s, cut); got != want || lf != throughLF(s, len(s)) {
+				t.Errorf("%q cut at %d, with LF: %q in %q, want %q", s, cut, got, lf, want)
 			}
 			if want == "" && strings.ContainsAny(strings.ReplaceAll(s, "\r\n", ""), "\r\n\x00") {
 				t.Errorf("%q: nothing found", s)
@@ -417,6 +422,20 @@ func checkPieces(l Limits, pieces ...string) string {
 	return ""
 }
 
+// throughChecked is s as LF in two pieces, and the text of the violation, or "".
+func throughChecked(l Limits, s string, cut int) (lf, found string) {
+	var b bytes.Buffer
+	c := NewChecker(l)
+	w := ToCheckedLF(&b, c)
+	w.Write([]byte(s[:cut]))
+	w.Write([]byte(s[cut:]))
+	w.Close()
+	if v := c.Result(); v != nil {
+		found = v.Error()
+	}
+	return b.String(), found
+}
+
 // text is a megabyte of lines as mail has them.
 var text = bytes.Repeat([]byte("a line of an ordinary length, of which a message has many thousands, more or less\r\n"), 12_500)
 
@@ -424,6 +443,13 @@ func BenchmarkToLF(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	for b.Loop() {
 		ToLF(io.Discard).Write(text)
+	}
+}
+
+func BenchmarkToCheckedLF(b *testing.B) {
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		ToCheckedLF(io.Discard, NewChecker(Limits{CRLF: true, NUL: true})).Write(text)
 	}
 }
 

@@ -89,13 +89,8 @@ type receiver struct {
 }
 
 func newReceiver(max int64) *receiver {
-	w := message.NewWriter(0)
-	return &receiver{
-		spool: w,
-		lf:    message.ToLF(w),
-		check: message.NewChecker(message.Limits{CRLF: true, NUL: true}),
-		max:   max,
-	}
+	w, check := message.NewWriter(0), message.NewChecker(message.Limits{CRLF: true, NUL: true})
+	return &receiver{spool: w, lf: message.ToCheckedLF(w, check), check: check, max: max}
 }
 
 // Write never fails; what went wrong is told by finish.
@@ -114,11 +109,12 @@ func (r *receiver) Write(b []byte) (int, error) {
 		}
 		return len(b), nil
 	}
-	r.check.Write(p)
 	if r.shape.write(p); r.err == nil {
 		r.err = r.shape.err
 	}
-	if r.err == nil {
+	if r.err != nil {
+		r.check.Write(p)
+	} else {
 		_, r.err = r.lf.Write(p)
 	}
 	return len(b), nil
