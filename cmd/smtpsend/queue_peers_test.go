@@ -88,6 +88,21 @@ func TestQueueFaults(t *testing.T) {
 	}
 }
 
+// A server that says 550 when it has asked for the message, does not read it and hangs up (smtp-sink -A) refuses it,
+// whether its reply is seen before the message, within it, or after its end.
+func TestQueueReplyTooEarly(t *testing.T) {
+	mailtest.Peer(t, "smtp-sink")
+	for _, size := range []int{1, 8 << 20} { // one fits into a socket, and one does not
+		h := newFaultHost(t, mailtest.Build(t, "smtpsend"))
+		h.do("Subject: hi\n\n"+strings.Repeat(strings.Repeat("x", 70)+"\n", size/71+1), "-f", "sender@here.example", "a@far.example")
+		h.run(h.sink("-A", "0"))
+		if list := h.do("", "list"); list != "" {
+			t.Errorf("%d bytes: the queue has %q", size, list)
+		}
+		h.expect("sender", 1, `(?m)^Diagnostic-Code: smtp; 550 This violates SMTP$`)
+	}
+}
+
 // faultHost has a queue, and an office with a sender and bob.
 type faultHost struct {
 	t        *testing.T

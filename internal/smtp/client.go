@@ -85,6 +85,7 @@ type Client struct {
 	// of Options.Stop
 	stopped, dropped bool
 	broken           error // why no further command can be sent
+	extra            Reply // that answers nothing, and broke the session
 }
 
 // handshakeError is a TLS handshake that failed after the server agreed to one.
@@ -326,6 +327,7 @@ func (c *Client) quiet(ctx context.Context) error {
 	}
 	rep, err := c.reply(ctx, waitLastWord)
 	if err == nil && rep.Code != 421 {
+		c.extra = rep
 		c.broken = status.Errorf(status.Protocol, "the server sent a reply too many: %s", rep)
 	}
 	return c.broken

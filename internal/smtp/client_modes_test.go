@@ -81,6 +81,12 @@ func TestSendPipelined(t *testing.T) {
 			<- DATA
 			=> 250\r\n250\r\n354 go\r\n250 what?\r\n
 			<- EOF`, "Z 451 4.5.0 the server sent a reply too many: 250 what?\n"},
+		{"refused before it is sent: nothing is sent", Options{}, []string{"b@b.example"}, "x", helloPipelining + `
+			<- MAIL FROM:<a@a.example> SIZE=3
+			<- RCPT TO:<b@b.example>
+			<- DATA
+			=> 250\r\n250\r\n354 go\r\n552 5.3.4 too large\r\n
+			<- EOF`, "D 552 5.3.4 too large\n"},
 		{"keywords in any case", Options{}, []string{"b@b.example"}, "x", `
 			-> 220 mx.example
 			<- EHLO me.example

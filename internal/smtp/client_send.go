@@ -138,6 +138,8 @@ func (t *transaction) run(ctx context.Context) {
 	case chunks && err == nil && t.refused == nil && len(t.accepted) > 0 && t.c.broken == nil:
 		t.send(ctx, t.c.chunked)
 		return
+	case t.refused == nil && t.inData() && !t.c.o.LMTP && t.c.extra.Code >= 400:
+		t.early()
 	case t.refused != nil && t.data.Code == 354 && (len(t.accepted) > 0 || t.c.o.LMTP):
 		err = t.c.desync(ctx, "DATA was accepted after MAIL was refused")
 	case t.data.Code == 354 && len(t.accepted) == 0:
@@ -147,6 +149,14 @@ func (t *transaction) run(ctx context.Context) {
 		return
 	}
 	t.settle(t.rcpts, err)
+}
+
+// early settles recipients whose message was refused when the server had just asked for it: that is no way to do it (RFC 5321
+// section 4.3.1), but nothing else can be meant, and whoever means it says it again to each attempt.
+func (t *transaction) early() {
+	for _, r := range t.accepted {
+		r.out.Reply, r.out.Err = t.c.extra, t.c.extra.Err()
+	}
 }
 
 // settle gives every recipient without a verdict of its own that of the transaction.
