@@ -19,22 +19,33 @@ func TestPostfixDSN(t *testing.T) {
 	last := listening(t, bin, office, "--", "/bin/sh", "-c", script, found)
 	peer := passOn(t, "smtp:[127.0.0.1]:"+last, "smtp_tls_security_level = none", "smtp_destination_recipient_limit = 10")
 	smtpsend := filepath.Join(mailtest.Build(t, "smtpsend"), "smtpsend")
-	first := listening(t, bin, office, "--", smtpsend, "--server", "smtp+notls://127.0.0.1:"+peer.Port)
+	queue, next := filepath.Join(t.TempDir(), "queue"), "smtp+notls://127.0.0.1:"+peer.Port
 	asked := []string{"a@example.com", "alice@example.org\nbob@example.org", "HDRS", "q+2B1+3Dx", "SUCCESS,DELAY\nNEVER",
 		"rfc822;a+2Bl+3D@elsewhere.example\nrfc822;robert@elsewhere.example"}
-	cmd := exec.Command(smtpsend, "--server", "smtp+notls://127.0.0.1:"+first)
-	cmd.Stdin = strings.NewReader("Subject: dsn\n\nbody\n")
-	cmd.Env = os.Environ()
+	env := os.Environ()
 	for i, name := range strings.Fields("SENDER RECIPIENTS SMTP_RET SMTP_ENVID SMTP_NOTIFY SMTP_ORCPT") {
-		cmd.Env = append(cmd.Env, name+"="+asked[i])
+		env = append(env, name+"="+asked[i])
 	}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("smtpsend: %v\n%s", err, out)
+	do := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command(smtpsend, args...)
+		cmd.Stdin, cmd.Env = strings.NewReader("Subject: dsn\n\nbody\n"), env
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("smtpsend: %v\n%s", err, out)
+		}
 	}
-	mailtest.Await(t, peer.Log, 2, `status=sent .*250 2\.0\.0`, "status=(bounced|deferred)|fatal|panic")
-	got, err := os.ReadFile(found)
-	want := strings.Join(asked, "\n") + "\n"
-	if err != nil || string(got) != want {
-		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
+	for _, way := range [][]string{{"--server", next}, {"--queue", queue}} {
+		first := listening(t, bin, office, append([]string{"--", smtpsend}, way...)...)
+		do("--server", "smtp+notls://127.0.0.1:"+first)
+		if way[1] == queue {
+			do("--queue", queue, "run", "--server", next)
+		}
+		mailtest.Await(t, peer.Log, 2, `status=sent .*250 2\.0\.0`, "status=(bounced|deferred)|fatal|panic")
+		got, err := os.ReadFile(found)
+		want := strings.Join(asked, "\n") + "\n"
+		if err != nil || string(got) != want {
+			t.Errorf("by %s: got %v\n%s\nwant\n%s", way[0], err, got, want)
+		}
+		os.Remove(found)
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"pennypost/internal/mailtest"
 	"pennypost/internal/message"
 )
 
@@ -113,24 +112,10 @@ func TestSendBinary(t *testing.T) {
 func TestBinaryShape(t *testing.T) {
 	e, _ := newTestEngine()
 	e.BinaryMIME, e.MaxHeader = true, 30
-	mailtest.Dialog(t, start(t, e, peer), `
-		<- 220 ...
-		-> EHLO client.example
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250-
-		<~ ^250 
-		=> MAIL FROM:<a@b.example> BODY=BINARYMIME\r\nRCPT TO:<chat@joursoir.net>\r\nBDAT 41 LAST\r\nSubject: 0123456789012345678901234567\r\n\r\n
-		<- 250 ...
-		<- 250 ...
-		<- 552 5.3.4 Error: message header exceeds 30 octets
-		-> QUIT
-		<- 221 ...
-		<- EOF`)
+	r := newReader(t, start(t, e, peer))
+	r.say("220", "")
+	r.say("250", "EHLO client.example\r\n")
+	r.say("250", "MAIL FROM:<a@b.example> BODY=BINARYMIME\r\n")
+	r.say("250", "RCPT TO:<chat@joursoir.net>\r\n")
+	r.say("552", "BDAT 41 LAST\r\nSubject: 0123456789012345678901234567\r\n\r\n")
 }
