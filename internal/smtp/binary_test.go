@@ -93,6 +93,8 @@ func TestSendBinary(t *testing.T) {
 			-> 250-mx.example
 			-> 250 CHUNKING`) + text, "K 250\n", Options{}, true},
 		{"not wanted", binaryLetter, begin(both) + text, "K 250\n", Options{Chunking: ChunkNever}, true},
+		{"stopped behind DATA", binaryLetter, begin(both) + `
+			<- EOF`, "D 554 5.0.0 stopped as asked for after data\n", Options{Stop: StageData}, true},
 		{"no octets of the wire", strings.ReplaceAll(binaryLetter, "\r\n", "\n"), both + `
 			<- QUIT`, "D 554 5.6.0 Error: bare LF outside of the binary parts (counted without them)\n", Options{}, false},
 	} {

@@ -55,10 +55,12 @@ func (c *Client) fitBinary(m *message.Message) (*message.Message, content, error
 	return c.fit(lines, "")
 }
 
+// takesBinary says whether octets go as they are: where that is offered and not ruled out, and the message is sent at all, since
+// to stop behind DATA there has to be one.
 func (c *Client) takesBinary() bool {
 	_, binary := c.esmtp[BinaryMIME]
 	_, chunks := c.esmtp["CHUNKING"]
-	return binary && chunks && c.o.Chunking != ChunkNever
+	return binary && chunks && c.o.Chunking != ChunkNever && c.o.Stop != StageData
 }
 
 func (c *Client) signed(m *message.Message) bool {

@@ -33,8 +33,8 @@ type Outcome struct {
 // A message with a bare CR or a NUL, or over the SIZE the server declared, is refused before anything is said, and so is one
 // with lines of more than 998 bytes, unless they may be wrapped. For a server without 8BITMIME, 8-bit bodies are converted
 // (RFC 6152 section 3); 8-bit header fields are sent as they are. With the body BINARYMIME of e the message is octets as they
-// are sent, lines of its header with CRLF; see [Text] for what becomes of it at a server that does not offer that. Recipients beyond what the server takes in one transaction
-// (LIMITS of RFC 9422, or 452 after others were accepted) get a transaction of their own.
+// are sent, lines of its header with CRLF; see [Text] for what becomes of it at a server that does not offer that. Recipients
+// beyond what the server takes in one transaction (LIMITS of RFC 9422, or 452 after others were accepted) get one of their own.
 func (c *Client) Send(ctx context.Context, m *message.Message, e *envelope.Envelope) []Outcome {
 	stop := c.watch(ctx)
 	defer func() { stop() }()
