@@ -15,6 +15,7 @@ import (
 // layers says which packages stand on which. A package may import only packages of lower layers; what stands in one line
 // does not import each other. A name covers the packages below it (imap covers imap/wire), which may import each other.
 var layers = []string{
+	"lazy",
 	"status dialog scram",
 	"envelope message",
 	"resolver serve handoff maildir mailindex mbox mh dbox",

@@ -5,9 +5,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/lazy"
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
@@ -66,9 +66,7 @@ type Test struct {
 	re   *regexp.Regexp
 }
 
-var testForm = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^\s*(\$?[!-#%-9;-~]+?):?\s*(!?~)\s?(.*)$`)
-})
+var testForm = lazy.Regexp(`^\s*(\$?[!-#%-9;-~]+?):?\s*(!?~)\s?(.*)$`)
 
 const maxPattern = 4096 // bytes of a regular expression
 

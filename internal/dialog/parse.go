@@ -9,8 +9,9 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"pennypost/internal/lazy"
 )
 
 const (
@@ -21,14 +22,9 @@ const (
 )
 
 var (
-	messageStep = lazily(`^\[(\d+) bytes of message(, unfinished)?\]$`)
-	lostStep    = lazily(`^\[\d+ bytes not (shown|answered)\]$`)
+	messageStep = lazy.Regexp(`^\[(\d+) bytes of message(, unfinished)?\]$`)
+	lostStep    = lazy.Regexp(`^\[\d+ bytes not (shown|answered)\]$`)
 )
-
-// lazily compiles an expression at its first use: programs that speak no dialog start without it.
-func lazily(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
 
 // Parse reads a dialog. Blanks before a step, empty lines and remarks ("# ..." and "== ..." but "== TLS") count for nothing.
 // An error names the line.

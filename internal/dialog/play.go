@@ -9,6 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"pennypost/internal/lazy"
 )
 
 // maxLine is what is read of one line of the other side, in bytes.
@@ -279,7 +281,7 @@ func endsMessage(line string) bool {
 	return line == "." || len(words) > 1 && strings.EqualFold(words[0], "BDAT")
 }
 
-var replyCodes = lazily(`^[2-5]\d\d[ -]?([245]\.\d{1,3}\.\d{1,3})?`)
+var replyCodes = lazy.Regexp(`^[2-5]\d\d[ -]?([245]\.\d{1,3}\.\d{1,3})?`)
 
 // codes is what a reply begins with: code, and enhanced code where there is one.
 func codes(reply string) string {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"strings"
+
+	"pennypost/internal/lazy"
 )
 
 // target is a hash that is looked for, and where to write what makes the body match it.
@@ -83,8 +85,8 @@ var bodyChanges = []struct {
 }
 
 var (
-	crs        = lazily(`\r+\n`)
-	lineBlanks = lazily(`[ \t]+\r?\n`)
+	crs        = lazy.Regexp(`\r+\n`)
+	lineBlanks = lazy.Regexp(`[ \t]+\r?\n`)
 )
 
 func decode(text []byte, encoding string) ([]byte, bool) {

@@ -2,10 +2,9 @@ package dkim
 
 import (
 	"bytes"
-	"regexp"
 	"strings"
-	"sync"
 
+	"pennypost/internal/lazy"
 	"pennypost/internal/message"
 )
 
@@ -16,16 +15,11 @@ type change struct {
 }
 
 var (
-	fold       = lazily(`\r?\n[ \t]+`)
-	afterComma = lazily(`,\s*`)
+	fold       = lazy.Regexp(`\r?\n[ \t]+`)
+	afterComma = lazy.Regexp(`,\s*`)
 	// subjectTag is a name of a list in brackets, or a mark of a filter between stars.
-	subjectTag = lazily(`\[[^\[\]\r\n]{1,100}\]\s*|\*{2,5}[^*\r\n]{1,100}\*{2,5}\s*`)
+	subjectTag = lazy.Regexp(`\[[^\[\]\r\n]{1,100}\]\s*|\*{2,5}[^*\r\n]{1,100}\*{2,5}\s*`)
 )
-
-// lazily compiles a regular expression at its first use: the programs that start for each message seldom look for damage.
-func lazily(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
 
 // changes are what a field may have been, by what is usually done to one of its name.
 func changes(f message.Field, c Canon) []change {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"mime/quotedprintable"
+
+	"pennypost/internal/lazy"
 )
 
 // maxParts is how many parts of a multipart are decoded on trial.
@@ -13,7 +15,7 @@ const maxParts = 10
 // quotedPart is a part of a multipart that is in quoted-printable: where its encoding and its content are in the body.
 type quotedPart struct{ encoding, content place }
 
-var quotedField = lazily(`(?i)^content-transfer-encoding:[ \t]*(quoted-printable)[ \t]*\r?\n?$`)
+var quotedField = lazy.Regexp(`(?i)^content-transfer-encoding:[ \t]*(quoted-printable)[ \t]*\r?\n?$`)
 
 // quotedParts finds the parts by their lines alone: a header after a delimiter, its end, and the next line that begins as that
 // delimiter (RFC 2046 section 5.1.1).

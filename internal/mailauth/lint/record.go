@@ -3,12 +3,11 @@ package lint
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
-	"sync"
 
 	"pennypost/internal/dkim"
 	"pennypost/internal/dmarc"
+	"pennypost/internal/lazy"
 	"pennypost/internal/route"
 	"pennypost/internal/spf"
 )
@@ -49,9 +48,9 @@ func Record(text string) ([]Finding, error) {
 }
 
 var (
-	versionTag = pattern(`(?i)^[\s"';\\]*v\s*=\s*(spf|dkim|dmarc|sts|tlsrpt|bimi)`)
-	keyTag     = pattern(`(?i)(^|;)\s*p\s*=`)
-	keyType    = pattern(`(?i)(^|;)\s*k\s*=`)
+	versionTag = lazy.Regexp(`(?i)^[\s"';\\]*v\s*=\s*(spf|dkim|dmarc|sts|tlsrpt|bimi)`)
+	keyTag     = lazy.Regexp(`(?i)(^|;)\s*p\s*=`)
+	keyType    = lazy.Regexp(`(?i)(^|;)\s*k\s*=`)
 )
 
 // kindOf is the check a text is meant for, also when it is not quite right; "" if for none.
@@ -73,13 +72,8 @@ func kindOf(text string) string {
 	}
 }
 
-// pattern compiles a regular expression when it is first needed: a filter that starts for each message looks for none of these.
-func pattern(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
-}
-
 // zoneLine is what stands before the text in a line of a zone file.
-var zoneLine = pattern(`(?i)^\S*(\s+\d+)?(\s+IN)?(\s+\d+)?\s+TXT\s+`)
+var zoneLine = lazy.Regexp(`(?i)^\S*(\s+\d+)?(\s+IN)?(\s+\d+)?\s+TXT\s+`)
 
 // unwrap takes a record out of what it was copied in: a line of a zone file, quotes.
 func unwrap(text string) (record string, found []Finding) {

@@ -3,10 +3,12 @@ package lint
 import (
 	"fmt"
 	"strings"
+
+	"pennypost/internal/lazy"
 )
 
 // unquoted is a TXT record in a zone file whose text has no quotes.
-var unquoted = pattern(`(?i)\sTXT\s+\(?\s*([^"\s;(][^"]*?);`)
+var unquoted = lazy.Regexp(`(?i)\sTXT\s+\(?\s*([^"\s;(][^"]*?);`)
 
 // Zone looks at the text of a zone file, for what can no longer be seen in its records: strings that are too long, and
 // texts that lost what follows their first semicolon.
