@@ -150,12 +150,19 @@ func (h *header) labels(eightBit bool, mechanism string) string {
 	return text
 }
 
-// foldHeader breaks lines of fields that are too long, where a blank allows it.
-func (p *plan) foldHeader(h *header) error {
+// foldHeader breaks lines of fields that are too long, where a blank allows it. The field that names the encoding may be taken
+// away as well, and none that we know is so long.
+func (p *plan) foldHeader(h *header, signed bool) error {
 	for _, f := range h.fields {
-		if f.long && p.need.Lines && f.name != transferEncoding {
-			p.edits = append(p.edits, edit{f.span, fold})
+		switch {
+		case !f.long || !p.need.Lines:
+			continue
+		case signed:
+			return errSigned
+		case f.name == transferEncoding:
+			return refuse("a Content-Transfer-Encoding field has a line of more than %d bytes", MaxLine)
 		}
+		p.edits = append(p.edits, edit{f.span, fold})
 	}
 	return nil
 }

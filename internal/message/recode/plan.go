@@ -195,10 +195,10 @@ func (p *plan) body(start int64) error {
 	if p.parts++; p.parts > maxParts || len(p.around) > maxDepth {
 		return refuse("it has more than %d parts, or more than %d in each other", maxParts, maxDepth)
 	}
-	if err := p.foldHeader(h); err != nil {
+	signed := p.signed()
+	if err := p.foldHeader(h, signed); err != nil {
 		return err
 	}
-	signed := p.signed()
 	kind, params, err := mime.ParseMediaType(h.contentType)
 	switch {
 	case err == nil && strings.HasPrefix(kind, "multipart/") && params["boundary"] != "":
@@ -233,8 +233,8 @@ func (p *plan) composite(h *header, signed bool) error {
 
 // bodiless ends a part that is a header and no more.
 func (p *plan) bodiless(h *header) error {
-	if !p.need.text {
-		return nil
+	if err := p.foldHeader(h, p.signed()); err != nil || !p.need.text {
+		return err
 	}
 	h.note()
 	if h.end = p.at; h.mechanism != "binary" {

@@ -63,6 +63,9 @@ func TestRewrite(t *testing.T) {
 			"Content-Transfer-Encoding: base64\n\n" + strings.Repeat(strings.Repeat("AAAA", 19)+"\n", 15) + strings.Repeat("AAAA", 15) + "\nAAAA\n"},
 		{"a long field", Need{Lines: true}, "To: " + strings.Repeat("a@example.org, ", 100) + "b@example.org\n\nx\n",
 			"To: " + strings.Repeat("a@example.org, ", 65) + "a@example.org,\n " + strings.Repeat("a@example.org, ", 34) + "b@example.org\n\nx\n"},
+		{"a long field of a part without a body", Need{Lines: true}, "Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " +
+			strings.Repeat("0123456 ", 125) + "y\n--a--\n",
+			"Content-Type: multipart/mixed; boundary=a\n\n--a\nX: " + strings.TrimSuffix(strings.Repeat("0123456 ", 124), " ") + "\n 0123456 y\n--a--\n"},
 		{"8-bit may stay", Need{Lines: true}, "Subject: x\nContent-Transfer-Encoding: 8bit\n\n\xe4\n", "Subject: x\nContent-Transfer-Encoding: 8bit\n\n\xe4\n"},
 	}
 	for _, tt := range tests {
@@ -89,6 +92,9 @@ func TestRefused(t *testing.T) {
 		"part of a message":          "Content-Type: message/partial; id=1; number=1\n\n\xe4\n",
 		"multipart without boundary": "Content-Type: multipart/mixed\n\n\xe4\n",
 		"a word longer than a line":  "Subject: " + strings.Repeat("x", 1000) + "\n\n",
+		"an encoding in a long line": "Content-Transfer-Encoding: " + strings.Repeat("x ", 500) + "\n\n",
+		"long in a signed": "Content-Type: multipart/signed; boundary=a\n\n--a\nSubject: " + strings.Repeat("x ", 500) +
+			"\n\nx\n--a\n\n--a--\n",
 	} {
 		_, err := rewrite(t, in, both)
 		if e := status.Of(err); err == nil || e.Class != status.Permanent || e.Code != 554 || e.Enhanced != "5.6.3" {
@@ -145,6 +151,7 @@ func FuzzRewrite(f *testing.F) {
 	f.Add([]byte("MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=a\n\n\xe4\n--a\n\n\xe4\n--a--\n\xe4"))
 	f.Add([]byte("Content-Type: message/rfc822\r\n\r\nA: b\r\n\r\n" + strings.Repeat("\xe4", 1000)))
 	f.Add([]byte("Content-Transfer-Encoding: quoted-printable\n\n" + strings.Repeat("=E4\xe4", 300)))
+	f.Add([]byte("Content-Transfer-Encoding:0quoted-print" + strings.Repeat("\xe4=E4", 300)))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.ContainsAny(in, "\x00") || strings.Contains(strings.ReplaceAll(string(in), "\r\n", ""), "\r") {
 			return // never sent
