@@ -28,6 +28,15 @@ func dialPipe(serve func(net.Conn)) Dialer {
 func TestDeadlines(t *testing.T) {
 	say := func(c net.Conn, s string) { c.Write([]byte(s)) }
 	hear := func(c net.Conn) { c.Read(make([]byte, 4096)) }
+	answers := func(replies ...string) func(net.Conn) { // and hears one command more
+		return func(c net.Conn) {
+			for _, r := range replies {
+				say(c, r+"\r\n")
+				hear(c)
+			}
+		}
+	}
+	const silent = "the server does not answer"
 	tests := []struct {
 		name  string
 		serve func(net.Conn)
@@ -35,13 +44,23 @@ func TestDeadlines(t *testing.T) {
 		want  time.Duration
 		said  string
 	}{
-		{"no greeting", func(net.Conn) {}, 0, waitGreeting, "the server does not answer"},
-		{"no answer to MAIL", func(c net.Conn) {
-			say(c, "220 x\r\n")
+		{"no greeting", func(net.Conn) {}, 0, waitGreeting, silent},
+		{"no answer to EHLO", answers("220 x"), 0, waitHello, silent},
+		{"no answer to HELO", answers("220 x", "500 x"), 0, waitHello, silent},
+		{"no answer to STARTTLS", answers("220 x", "250-x\r\n250 STARTTLS"), 0, waitHello, silent},
+		{"no handshake", answers("220 x", "250-x\r\n250 STARTTLS", "220 x"), 0, waitHandshake, "TLS handshake: "},
+		{"no answer to MAIL", answers("220 x", "250 x"), 0, waitMail, silent},
+		{"no answer to RCPT", answers("220 x", "250 x", "250 x"), 0, waitRcpt, silent},
+		{"no answer to DATA", answers("220 x", "250 x", "250 x", "250 x"), 0, waitData, silent},
+		{"no answer to some of the pipeline", answers("220 x", "250-x\r\n250 PIPELINING", "250 x"), 0, waitRcpt, silent},
+		{"no answer to QUIT", answers("220 x", "250 x", "250 x", "550 5.1.1 no"), 0, waitQuit, "D 550 5.1.1 no"},
+		{"lines of a reply that never ends", func(c net.Conn) {
+			for range 3 {
+				time.Sleep(waitGreeting / 4)
+				say(c, "220-x\r\n")
+			}
 			hear(c)
-			say(c, "250 x\r\n")
-			hear(c)
-		}, 0, waitMail, "the server does not answer"},
+		}, 0, waitGreeting, silent},
 		{"nobody reads the message", func(c net.Conn) {
 			say(c, "220 x\r\n")
 			for _, s := range []string{"250 x\r\n", "250 x\r\n", "250 x\r\n", "354 x\r\n"} {
@@ -74,7 +93,7 @@ func TestDeadlines(t *testing.T) {
 				}
 				start := time.Now()
 				said := ""
-				c, err := Connect(ctx, dialPipe(tt.serve), Options{Helo: "me.example"})
+				c, err := Connect(ctx, dialPipe(tt.serve), Options{Helo: "me.example", Strict: true})
 				if err != nil {
 					said = status.Of(err).Line()
 				} else {
