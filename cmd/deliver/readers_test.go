@@ -176,3 +176,18 @@ func TestMuReads(t *testing.T) {
 	out := reader(t, home, "", nil, mu, "find", "--muhome="+home+"/mu", "", "--fields", "m g s")
 	wants(t, out, `^/ FR\S* for readers$`, `^/ [Nu]+ for readers$`, `^/\.Archive\.2026 S for readers$`)
 }
+
+// Dovecot writes the names of folders as we do.
+func TestDovecotNamesFolders(t *testing.T) {
+	doveadm := mailtest.Peer(t, "doveadm")
+	bin, home := mailtest.Build(t, "deliver"), t.TempDir()
+	for _, name := range []string{"Entwürfe", "Post 台北.日本 x", "a💬b", "ü-ß", "\u00a0"} {
+		cmd := exec.Command(filepath.Join(bin, "deliver"), "--print", "--folder", name, "--to", "maildir:"+home+"/Maildir")
+		out, err := cmd.Output()
+		got := strings.TrimPrefix(filepath.Base(filepath.Dir(filepath.Dir(string(out)))), ".")
+		want := strings.TrimSpace(reader(t, home, "", nil, doveadm, "mailbox", "mutf7", "-8", name))
+		if err != nil || got != want {
+			t.Errorf("%s: got %q, %v, Dovecot has %q", name, got, err, want)
+		}
+	}
+}

@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path"
 	"strings"
 
 	"pennypost/internal/envelope"
-	"pennypost/internal/maildir"
 	"pennypost/internal/message"
 	"pennypost/internal/status"
 )
@@ -81,24 +79,17 @@ func (j *job) check(p *Plan) error {
 	return nil
 }
 
-// reach finds what is in the way to a place: a name that no folder can have, something else in its place, a parent directory that
+// reach finds what is in the way to a place: something else in its place, a parent directory that
 // is not there, or a way out of the home.
 func (p *Plan) reach(i Instruction, made map[string]bool) error {
-	if err := maildir.CheckFolder(i.Folder); i.Kind == Maildir && i.Folder != "" && err != nil {
-		return status.Errorf(status.Usage, "open folder %q: %w", i.Folder, err)
-	}
-	look := os.Stat
-	if p.box != nil && !path.IsAbs(i.Arg) {
-		look = p.box.Home().Stat
-	}
-	info, err := look(i.Arg)
+	info, err := p.look(i.Arg)
 	missing := errors.Is(err, fs.ErrNotExist)
 	if missing && made[path.Dir(i.Arg)] {
 		made[i.Arg] = true
 		return nil
 	}
 	if missing {
-		info, err = look(path.Dir(i.Arg))
+		info, err = p.look(path.Dir(i.Arg))
 	}
 	made[i.Arg] = i.Kind != Mbox
 	switch {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
 	"pennypost/internal/postoffice"
 	"pennypost/internal/status"
 )
@@ -27,7 +28,7 @@ const (
 type Instruction struct {
 	Kind     Kind
 	Arg      string
-	Folder   string   // of a Maildir: the Maildir++ folder, "Archive.2026"; made when missing
+	Folder   string   // of a Maildir: the Maildir++ folder, "Archive.2026", as maildir.FolderName takes it; made when missing
 	Flags    string   // of a Maildir: letters out of DFPRST
 	Keywords []string // of a Maildir
 	Line     int      // where it stands in its file, 0 when it does not
@@ -135,6 +136,9 @@ func file(line string) ([]Instruction, string) {
 		return nil, "it leads out of the mailbox"
 	}
 	if strings.HasSuffix(line, "/") {
+		if err := maildir.CheckFolderPath(p); err != nil {
+			return nil, err.Error()
+		}
 		return []Instruction{{Kind: Maildir, Arg: p}}, ""
 	}
 	return []Instruction{{Kind: Mbox, Arg: p}}, ""

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
 	"pennypost/internal/postoffice"
 	"pennypost/internal/status"
 )
@@ -36,11 +37,14 @@ func (j *job) plan(find Finder, r envelope.Address) (*Plan, error) {
 		return nil, err
 	}
 	p := &Plan{Recipient: r, To: box.DeliveredTo(), Home: box.Path(), NewSender: j.sender, box: box}
-	if err := j.fillPlan(p); err != nil {
-		p.close()
-		return nil, err
+	err = j.fillPlan(p)
+	if err == nil {
+		err = p.nameFolders()
 	}
-	if err := j.prepareAnswer(p); err != nil {
+	if err == nil {
+		err = j.prepareAnswer(p)
+	}
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -77,6 +81,34 @@ func (j *job) fillPlan(p *Plan) (err error) {
 		rule.mark(p.Steps)
 	}
 	return nil
+}
+
+// nameFolders writes the names of folders as they stand on disk. A folder that another program made in UTF-8 is taken as it is.
+func (p *Plan) nameFolders() error {
+	for n, i := range p.Steps {
+		if i.Kind != Maildir || i.Folder == "" {
+			continue
+		}
+		name, err := maildir.FolderName(i.Folder)
+		if err != nil {
+			return p.failed(i, status.Errorf(status.Usage, "folder %q: %w", i.Folder, err))
+		}
+		if name != i.Folder {
+			if info, err := p.look(path.Join(i.Arg, "."+i.Folder, "cur")); err == nil && info.IsDir() {
+				continue
+			}
+		}
+		p.Steps[n].Folder = name
+	}
+	return nil
+}
+
+// look is stat of what an instruction names.
+func (p *Plan) look(at string) (os.FileInfo, error) {
+	if p.box != nil && !path.IsAbs(at) {
+		return p.box.Home().Stat(at)
+	}
+	return os.Stat(at)
 }
 
 // owner changes the sender of forwards where the file NAME has a sister NAME-owner (dot-qmail(5)): bounces then go to

@@ -122,6 +122,8 @@ func TestInstructionsAreCarriedOut(t *testing.T) {
 			"<alice+l-owner-b=example.com@example.org> b@example.com|<alice+l-owner-c=example.com@example.org> c@example.com"},
 		{"absolute", []string{".qmail=/tmp/x/\n"}, to, "error 451 4.3.5 deliver to <alice@example.org>: example.org/alice/.qmail line 1: an absolute path", ""},
 		{"a folder that is a link out", []string{".qmail=./out/\n"}, to, "error 451", ""},
+		{"no name of a folder", []string{".qmail=./A/\n./A/.R&D/\n"}, to,
+			"error 451 4.3.5 deliver to <alice@example.org>: example.org/alice/.qmail line 2: \"./A/.R&D/\": folder \"R&D\"", ""},
 		{".forward", []string{".forward=\\alice, b@example.com\n"}, to, "example.org/alice/Maildir/new/", "<s@example.net> b@example.com"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -228,11 +230,32 @@ func TestFolderFlagsKeywords(t *testing.T) {
 	if err != nil || string(b) != "0 list\n1 work\n" {
 		t.Errorf("keywords %q, %v", b, err)
 	}
-	for _, name := range []string{"../x", "a/b", "a..b", ".a", "a\n", strings.Repeat("x", 300)} {
+	for _, name := range []string{"../x", "a/b", "a..b", ".a", "a\n", strings.Repeat("x", 300), "R&D", "&AC8-", "\xff"} {
 		got := deliverTo(t, o, "x\n", "", "alice@example.org", Options{Rules: []Rule{{Folder: name}}})
-		if !strings.HasPrefix(got, "error ") {
+		if !strings.HasPrefix(got, "error 451 4.3.5 deliver to <alice@example.org>: the command line: folder ") {
 			t.Errorf("folder %q: %s", name, got)
 		}
+	}
+}
+
+// A folder has one name on disk, however it is written, unless a program that writes UTF-8 has made it.
+func TestFolderOfOtherLetters(t *testing.T) {
+	o, dir := newOffice(t, "example.org/alice")
+	put := func(name string) string {
+		return deliverTo(t, o, "x\n", "", "alice@example.org", Options{Rules: []Rule{{Folder: name}}})
+	}
+	for _, name := range []string{"Entw&APw-rfe", "Entwürfe"} {
+		if got, want := put(name), "example.org/alice/Maildir/.Entw&APw-rfe/new/"; got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+	for _, sub := range []string{"new", "cur", "tmp"} {
+		if err := os.MkdirAll(filepath.Join(dir, "example.org/alice/Maildir/.Gelöscht", sub), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := put("Gelöscht"), "example.org/alice/Maildir/.Gelöscht/new/"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

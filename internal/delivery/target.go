@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"pennypost/internal/envelope"
+	"pennypost/internal/maildir"
 	"pennypost/internal/message"
 	"pennypost/internal/smtp"
 	"pennypost/internal/status"
@@ -23,6 +24,9 @@ func ParseTarget(s string) (Target, error) {
 	switch k := Kind(kind); {
 	case strings.ContainsRune(s, 0):
 	case (k == Maildir || k == Mbox || k == MH) && path != "":
+		if err := maildir.CheckFolderPath(filepath.Clean(path)); k == Maildir && err != nil {
+			return Target{}, status.Errorf(status.Usage, "target %q: %w", s, err)
+		}
 		return Target{Kind: k, Arg: filepath.Clean(path)}, nil
 	case s == "-":
 		return Target{Kind: Stdout, Arg: s}, nil
@@ -84,15 +88,17 @@ func (j *job) byHand(targets []Target) (*Plan, error) {
 		return nil, err
 	}
 	rule, err := j.match(p)
-	if rule == nil || err != nil {
-		return p, err
+	if err != nil {
+		return nil, err
 	}
-	if rule.Do != nil {
-		p.Steps = slices.Clone(rule.Do)
+	if rule != nil {
+		if rule.Do != nil {
+			p.Steps = slices.Clone(rule.Do)
+		}
+		p.Source = rule.source()
+		rule.mark(p.Steps)
 	}
-	p.Source = rule.source()
-	rule.mark(p.Steps)
-	return p, nil
+	return p, p.nameFolders()
 }
 
 func targetFailed(i Instruction, err error) error {

@@ -65,12 +65,15 @@ func (s *session) onlyMailbox() (string, error) {
 }
 
 // validName refuses to make a mailbox that other clients could not name: bytes beyond ASCII are not
-// modified UTF-7, and wildcards cannot be listed.
+// modified UTF-7, which has one form for each name, and wildcards cannot be listed.
 func validName(name string) error {
 	for i := range len(name) {
 		if c := name[i]; c < ' ' || c >= 0x7f || c == '%' || c == '*' || c == '/' {
 			return no("CANNOT", "a mailbox name is written in modified UTF-7, without / %% *")
 		}
+	}
+	if _, err := maildir.FolderName(name); err != nil {
+		return no("CANNOT", "no mailbox can have that name")
 	}
 	return nil
 }
