@@ -18,7 +18,7 @@ const folderMark = "maildirfolder"
 // Folders lists the Maildir++ folders, sorted, by their names without the leading dot: "Sent", "A.B".
 // A directory counts when its name starts with one dot and it has cur. The mailbox itself is not listed.
 func (d *Dir) Folders() ([]string, error) {
-	dir, err := d.root.Open(".")
+	dir, err := open(d.root, ".")
 	if err != nil {
 		return nil, fmt.Errorf("list folders of %q: %w", d.Path(), err)
 	}

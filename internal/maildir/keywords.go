@@ -70,7 +70,7 @@ func (k *Keywords) Name(letter byte) string {
 
 // Keywords reads the mailbox's keywords. None at all is no error.
 func (d *Dir) Keywords() (Keywords, error) {
-	f, err := d.root.Open(keywordsName)
+	f, err := open(d.root, keywordsName)
 	if isNotExist(err) {
 		return Keywords{}, nil
 	}

@@ -59,16 +59,18 @@ func OpenPath(path string) (*Dir, error) {
 // Create makes the Maildir name below parent, mode 0700, or completes one that lacks a directory,
 // and opens it. It is safe against another process that does the same.
 func Create(parent *os.Root, name string) (*Dir, error) {
-	made, err := mkdir(parent, name)
-	if err != nil {
-		return nil, fmt.Errorf("create maildir %q: %w", name, err)
-	}
+	made := false
 	root, err := parent.OpenRoot(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if made, err = mkdir(parent, name); err == nil {
+			root, err = parent.OpenRoot(name)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("create maildir %q: %w", name, err)
 	}
 	d := Open(root).Named(filepath.Join(parent.Name(), name))
-	if err := d.complete(); err != nil {
+	if err := d.ensure(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("create maildir %q: %w", name, err)
 	}
@@ -91,7 +93,7 @@ func CreatePath(path string) (*Dir, error) {
 		return nil, fmt.Errorf("create maildir %q: %w", path, err)
 	}
 	d := Open(root)
-	if err := d.complete(); err != nil {
+	if err := d.ensure(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("create maildir %q: %w", path, err)
 	}
@@ -121,6 +123,14 @@ func (d *Dir) Sync() error {
 		}
 	}
 	return nil
+}
+
+// ensure completes a Maildir that lacks new or cur. Whether tmp is there shows when a file is made in it.
+func (d *Dir) ensure() error {
+	if isDir(d.root, subNew) && isDir(d.root, subCur) {
+		return nil
+	}
+	return d.complete()
 }
 
 // complete makes the directories that are missing; cur comes last, since a folder counts as one once

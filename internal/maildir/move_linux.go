@@ -11,12 +11,12 @@ import (
 // move renames a file between two directories below root and fails with EEXIST when there is one of the new name: one
 // change of the disk instead of a link and a removal. EINVAL and ENOSYS mean that it cannot be done here.
 func move(root *os.Root, old, new string) error {
-	from, err := root.Open(path.Dir(old))
+	from, err := open(root, path.Dir(old))
 	if err != nil {
 		return err
 	}
 	defer from.Close()
-	to, err := root.Open(path.Dir(new))
+	to, err := open(root, path.Dir(new))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,9 @@
 package maildir
 
-import "os"
+import (
+	"os"
+	"syscall"
+)
 
 // ops are the calls to the system that change the disk. Tests put others in their place to let each
 // fail in turn.
@@ -18,7 +21,7 @@ type ops struct {
 
 var realOps = ops{
 	create: func(root *os.Root, name string) (*os.File, error) {
-		return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		return root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL|noWait, 0o600)
 	},
 	write:   (*os.File).Write,
 	sync:    (*os.File).Sync,
@@ -30,9 +33,18 @@ var realOps = ops{
 	syncDir: syncDir,
 }
 
+// noWait opens a file or directory without the four calls by which os else tries whether it is one that can be waited for; for
+// those it changes nothing. A FIFO in the place of a message opens at once too.
+const noWait = syscall.O_NONBLOCK
+
+// open opens a file or directory below root for reading.
+func open(root *os.Root, name string) (*os.File, error) {
+	return root.OpenFile(name, os.O_RDONLY|noWait, 0)
+}
+
 // syncDir makes the names in a directory durable.
 func syncDir(root *os.Root, name string) error {
-	f, err := root.Open(name)
+	f, err := open(root, name)
 	if err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func (d *Dir) CountMessage(size int64) {
 // readSize reads maildirsize. A file that is missing, damaged or too long, or that has no limit, is the zero limit. It is fresh
 // when all messages were counted a short time ago and nothing has changed since.
 func (d *Dir) readSize() (limit Quota, used usage, fresh bool, err error) {
-	f, err := d.root.Open(sizeFile)
+	f, err := open(d.root, sizeFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Quota{}, usage{}, false, nil
 	}

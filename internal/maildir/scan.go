@@ -73,7 +73,7 @@ func (d *Dir) scanOnce() ([]Entry, error) {
 
 // each calls f for the entries of one directory in no order until it returns false.
 func (d *Dir) each(sub string, f func(Entry) bool) error {
-	dir, err := d.root.Open(sub)
+	dir, err := open(d.root, sub)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -192,7 +192,7 @@ func (d *Dir) again(e Entry, op func(Entry) error) error {
 func (d *Dir) OpenEntry(e Entry) (*os.File, error) {
 	var f *os.File
 	err := d.again(e, func(now Entry) (err error) {
-		f, err = d.root.Open(now.path())
+		f, err = open(d.root, now.path())
 		return err
 	})
 	if err != nil {

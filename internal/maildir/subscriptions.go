@@ -68,7 +68,7 @@ func appendSubscriptions(b []byte, names []string) []byte {
 
 // Subscriptions lists the subscribed mailboxes, "INBOX" among them if it is. d is the root, not a folder.
 func (d *Dir) Subscriptions() ([]string, error) {
-	f, err := d.root.Open(subscriptionsName)
+	f, err := open(d.root, subscriptionsName)
 	if isNotExist(err) {
 		return nil, nil
 	}

@@ -216,7 +216,7 @@ func (r UIDRecord) append(b []byte) []byte {
 // is none.
 func (d *Dir) readUIDList() (*UIDList, error) {
 	for _, name := range []string{uidListName, uidListCourier} {
-		f, err := d.root.Open(name)
+		f, err := open(d.root, name)
 		if isNotExist(err) {
 			continue
 		}

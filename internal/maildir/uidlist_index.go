@@ -196,7 +196,7 @@ func (d *Dir) NewValidity() (uint32, error) {
 
 // lastValidity is the largest suffix there is, 0 when there is none.
 func (d *Dir) lastValidity() (uint32, error) {
-	dir, err := d.root.Open(".")
+	dir, err := open(d.root, ".")
 	if err != nil {
 		return 0, err
 	}

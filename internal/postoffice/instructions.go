@@ -38,7 +38,7 @@ func (m *Mailbox) Instructions() (Instructions, error) {
 		return Instructions{}, err
 	}
 	for _, c := range m.candidates() {
-		at, err := resolve(m.root, c.Name)
+		at, _, err := resolve(m.root, "", c.Name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

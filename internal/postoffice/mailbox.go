@@ -117,17 +117,13 @@ func (o *Office) find(a envelope.Address, domain, local string) (*Mailbox, error
 
 // user returns the path of a mailbox after all links, fs.ErrNotExist when there is none of that name.
 func (o *Office) user(domain, name string) (string, error) {
-	path, err := resolve(o.root, domain+"/"+name)
+	path, info, err := resolve(o.root, domain, name)
 	if err != nil {
 		return "", err
 	}
 	d, _, _ := strings.Cut(path, "/")
 	if strings.Count(path, "/") != 1 || !isDomainName(d) {
 		return "", status.Errorf(status.Config, "%q is a link to %q, which is no mailbox", domain+"/"+name, path)
-	}
-	info, err := o.root.Stat(path)
-	if err != nil {
-		return "", status.Errorf(status.Config, "look up %q: %w", path, err)
 	}
 	if !info.IsDir() {
 		return "", fs.ErrNotExist
@@ -140,13 +136,9 @@ func (o *Office) user(domain, name string) (string, error) {
 // instructions the file is. fs.ErrNotExist when there is no such file.
 func (o *Office) catchAll(domain, local string) (*Mailbox, error) {
 	file := domain + "/" + catchAllFile
-	path, err := resolve(o.root, file)
+	path, info, err := resolve(o.root, domain, catchAllFile)
 	if err != nil {
 		return nil, err
-	}
-	info, err := o.root.Stat(path)
-	if err != nil {
-		return nil, status.Errorf(status.Config, "look up %q: %w", path, err)
 	}
 	user := ""
 	if info.IsDir() {

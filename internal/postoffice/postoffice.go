@@ -9,6 +9,7 @@
 package postoffice
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"io/fs"
@@ -117,7 +118,7 @@ func (o *Office) domain(domain string) (string, error) {
 		if !isDomainName(c) {
 			continue
 		}
-		path, err := resolve(o.root, c)
+		path, info, err := resolve(o.root, "", c)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
@@ -125,21 +126,25 @@ func (o *Office) domain(domain string) (string, error) {
 			return "", err
 		case !isDomainName(path):
 			return "", status.Errorf(status.Config, "domain %q is a link to %q, which is no domain", c, path)
-		}
-		if info, err := o.root.Stat(path); err == nil && info.IsDir() {
+		case info.IsDir():
 			return path, nil
 		}
 	}
 	return "", notLocal
 }
 
-// resolve follows the symbolic links of a path below root by hand, so that the name at the end is known.
-// A path that is not there is fs.ErrNotExist; a link that leads nowhere, out of root or in a circle is a
-// configuration error.
-func resolve(root *os.Root, path string) (string, error) {
+// resolve follows the symbolic links of a path by hand, so that the name at the end is known, and tells what is there. The path
+// begins in dir below root, "" for root itself, which has no links in it. A path that is not there is fs.ErrNotExist; a link
+// that leads nowhere, out of root or in a circle is a configuration error.
+func resolve(root *os.Root, dir, path string) (string, fs.FileInfo, error) {
 	const maxLinks = 16
-	todo := strings.Split(path, "/")
+	name := strings.TrimPrefix(dir+"/"+path, "/") // for errors
 	var done []string
+	if dir != "" {
+		done = strings.Split(dir, "/")
+	}
+	var last fs.FileInfo // of done, nil when it was not looked at
+	todo := strings.Split(path, "/")
 	for links := 0; len(todo) > 0; {
 		part := todo[0]
 		todo = todo[1:]
@@ -148,33 +153,40 @@ func resolve(root *os.Root, path string) (string, error) {
 			continue
 		case "..":
 			if len(done) == 0 {
-				return "", status.Errorf(status.Config, "%q is a link that leaves the post office", path)
+				return "", nil, status.Errorf(status.Config, "%q is a link that leaves the post office", name)
 			}
-			done = done[:len(done)-1]
+			done, last = done[:len(done)-1], nil
 			continue
 		}
 		at := strings.Join(append(done[:len(done):len(done)], part), "/")
 		info, err := root.Lstat(at)
 		if err != nil {
-			return "", resolveError(path, links, err)
+			return "", nil, resolveError(name, links, err)
 		}
 		if info.Mode()&fs.ModeSymlink == 0 {
-			done = append(done, part)
+			done, last = append(done, part), info
 			continue
 		}
 		if links++; links > maxLinks {
-			return "", status.Errorf(status.Config, "%q leads through more than %d links", path, maxLinks)
+			return "", nil, status.Errorf(status.Config, "%q leads through more than %d links", name, maxLinks)
 		}
 		target, err := root.Readlink(at)
 		if err != nil {
-			return "", resolveError(path, links, err)
+			return "", nil, resolveError(name, links, err)
 		}
 		if strings.HasPrefix(target, "/") {
-			return "", status.Errorf(status.Config, "%q is a link that leaves the post office: %q is absolute", path, target)
+			return "", nil, status.Errorf(status.Config, "%q is a link that leaves the post office: %q is absolute", name, target)
 		}
 		todo = append(strings.Split(target, "/"), todo...)
 	}
-	return strings.Join(done, "/"), nil
+	end := strings.Join(done, "/")
+	if last == nil {
+		var err error
+		if last, err = root.Lstat(cmp.Or(end, ".")); err != nil {
+			return "", nil, resolveError(name, 1, err)
+		}
+	}
+	return end, last, nil
 }
 
 // resolveError keeps "not there" apart from the mistakes of the operator.
