@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"pennypost/internal/cli"
-	"pennypost/internal/cli/drop"
+	"pennypost/internal/cli/sandbox"
 	"pennypost/internal/delivery"
 )
 
@@ -32,7 +32,7 @@ func confine(how, queue string, o *delivery.Options) error {
 		if queue != "" {
 			dirs = append(dirs, present(queue))
 		}
-		return drop.Keep(slices.DeleteFunc(dirs, notDir)) // the others fail in words of their own
+		return sandbox.Keep(slices.DeleteFunc(dirs, notDir)) // the others fail in words of their own
 	}
 	return nil
 }

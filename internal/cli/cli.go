@@ -74,8 +74,9 @@ func prepare(cmd *cobra.Command) {
 	cmd.SilenceErrors = true
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	cmd.SetHelpCommand(&cobra.Command{Hidden: true})
-	cmd.Version = Version()
-	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.Version = "asked for" // only then is it looked up
+	cobra.AddTemplateFunc("version", Version)
+	cmd.SetVersionTemplate("{{.Name}} {{version}}\n")
 	cmd.Flags().Bool("version", false, "print the version") // without -v, which is the transcript elsewhere
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return Usagef("%w", err) })
 	noteRun(cmd)

@@ -55,20 +55,6 @@ func (d *Options) restrict() error {
 	)
 }
 
-// Keep lets the process, and what it runs, write only below these directories, for all threads and for good; it may still read
-// what its user may. A kernel without Landlock restricts nothing.
-func Keep(dirs []string) error {
-	err := landlock.V6.BestEffort().RestrictPaths(
-		landlock.RODirs("/"),
-		landlock.RWDirs(dirs...).WithRefer().IgnoreIfMissing(),
-		landlock.RWFiles(os.DevNull).IgnoreIfMissing(),
-	)
-	if err != nil {
-		return status.Errorf(status.OSErr, "write nowhere but in %q: %w", dirs, err)
-	}
-	return nil
-}
-
 // become changes groups and user for good. A process that is not root can only stay what it is.
 func (id identity) become() error {
 	if os.Geteuid() != 0 {
