@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"pennypost/internal/queue"
+	"pennypost/internal/status"
 )
 
 // silent accepts connections and says nothing, until it is told to hang up on everybody.
@@ -20,9 +22,9 @@ type silent struct {
 	came  chan struct{} // one for each connection
 }
 
-func (s *silent) start(t *testing.T, ip string) (port int) {
+func (s *silent) start(t *testing.T, ip string, port int) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ip+":0")
+	l, err := net.Listen("tcp", net.JoinHostPort(ip, strconv.Itoa(port)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +67,7 @@ func (s *silent) hangUp() {
 func TestSilentHostOfManyDomains(t *testing.T) {
 	const domains = 50
 	deaf, well := &silent{came: make(chan struct{}, domains+1)}, &host{}
-	port := deaf.start(t, "127.0.0.2")
+	port := deaf.start(t, "127.0.0.2", 0)
 	well.start(t, "127.0.0.3", port, nil)
 	zone := "deaf.example. A 127.0.0.2\nwell.example. A 127.0.0.3\ngood.example. MX 10 well.example.\n"
 	for n := range domains {
@@ -103,6 +105,99 @@ func TestSilentHostOfManyDomains(t *testing.T) {
 		t.Errorf("the other one got %q", well.got())
 	}
 	p.eachTriedOnce(domains)
+}
+
+// crowdOf are so many silent hosts, s0.example to be reached as d0.example and so on, and one that answers. delivered is told
+// when that is connected to, and names are what the silent ones are called in a memory of hosts.
+func crowdOf(t *testing.T, silents int) (deaf *silent, well *host, p *post, delivered chan struct{}, names []string) {
+	deaf, well = &silent{came: make(chan struct{}, 10*silents)}, &host{}
+	port := well.start(t, "127.0.0.3", 0, nil)
+	zone := "well.example. A 127.0.0.3\ngood.example. MX 10 well.example.\n"
+	for n := range silents {
+		ip := fmt.Sprintf("127.0.1.%d", n+1)
+		deaf.start(t, ip, port)
+		names = append(names, fmt.Sprintf("s%d.example[%s]:%d", n, ip, port))
+		zone += fmt.Sprintf("d%d.example. MX 10 s%d.example.\ns%d.example. A %s\n", n, n, n, ip)
+	}
+	delivered = make(chan struct{}, 1)
+	p = newPost(t)
+	p.r.Relay = New(Options{Router: byMX(t, zone, port), Reuse: true, Tried: func(a Attempt) {
+		if a.Destination == "good.example" {
+			delivered <- struct{}{}
+		}
+	}})
+	t.Cleanup(p.r.Relay.Close)
+	return deaf, well, p, delivered, names
+}
+
+// untilGood runs until the one that answers has its mail, with silent ones waited for, and then hangs up on everybody.
+func (p *post) untilGood(deaf *silent, well *host, delivered <-chan struct{}) {
+	p.t.Helper()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := p.r.Run(context.Background())
+		ended <- err
+	}()
+	wait(p.t, delivered, "the good domain is not served")
+	deaf.hangUp()
+	if err := <-ended; err != nil {
+		p.t.Fatal(err)
+	}
+	if well.got() != "a@good.example" {
+		p.t.Errorf("the other one got %q", well.got())
+	}
+}
+
+// More silent hosts than there are workers hold nobody else's mail: whoever waits for one long is replaced.
+func TestManySilentHosts(t *testing.T) {
+	const silents = 12
+	deaf, well, p, delivered, _ := crowdOf(t, silents)
+	p.r.Parallel, p.r.patience = 3, time.Millisecond
+	for n := range silents {
+		p.put("SENDER=s@here.example", "RECIPIENTS=a@d"+strconv.Itoa(n)+".example")
+	}
+	p.now = p.now.Add(time.Second) // so that it comes last
+	p.put("SENDER=s@here.example", "RECIPIENTS=a@good.example")
+	p.untilGood(deaf, well, delivered)
+	p.eachTriedOnce(silents)
+}
+
+// It is the same for the destinations of one message.
+func TestManySilentHostsOfOneMessage(t *testing.T) {
+	const silents = 12
+	deaf, well, p, delivered, _ := crowdOf(t, silents)
+	p.r.Relay.slots, p.r.Relay.slow = make(chan struct{}, 3), newSlow(3, time.Millisecond)
+	var to []string
+	for n := range silents {
+		to = append(to, "a@d"+strconv.Itoa(n)+".example")
+	}
+	p.put("SENDER=s@here.example", "RECIPIENTS="+strings.Join(append(to, "a@good.example"), "\n"))
+	p.untilGood(deaf, well, delivered)
+}
+
+// Of hosts that are known to be silent more than there may ever be workers are not tried all at once.
+func TestManyHostsKnownToBeSilent(t *testing.T) {
+	const silents = 2 * slowFactor
+	deaf, well, p, delivered, names := crowdOf(t, silents)
+	hosts, err := OpenHosts(p.q.Root(), "hosts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hosts.Close()
+	p.r.Relay.o.Hosts = hosts
+	p.r.Parallel, p.r.patience = 1, time.Millisecond
+	for n, host := range names {
+		hosts.note(host, status.Errorf(status.TempFail, "silence").WithReply(451, "4.4.2"), false)
+		if !hosts.Silent(host) {
+			t.Fatalf("%s is not remembered", host)
+		}
+		p.put("SENDER=s@here.example", "RECIPIENTS=a@d"+strconv.Itoa(n)+".example")
+	}
+	hosts.now = func() time.Time { return time.Now().Add(10 * time.Minute) }
+	p.now = p.now.Add(time.Second) // so that it comes last
+	p.put("SENDER=s@here.example", "RECIPIENTS=a@good.example")
+	p.untilGood(deaf, well, delivered)
+	p.eachTriedOnce(silents)
 }
 
 // eachTriedOnce wants n entries that had one attempt.

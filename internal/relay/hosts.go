@@ -86,6 +86,15 @@ func (h *Hosts) Down(host string) error {
 		d.since.Format(time.RFC3339), d.until.Format(time.RFC3339), d.why).WithReply(451, "4.4.1")
 }
 
+// Silent tells whether the host did not answer the last time.
+func (h *Hosts) Silent(host string) bool {
+	if h == nil {
+		return false
+	}
+	_, ok := h.read(host)
+	return ok
+}
+
 // note learns from an attempt to connect. Only that a host did not answer counts: one that refuses by a reply is there. An
 // attempt that was broken off says nothing.
 func (h *Hosts) note(host string, err error, stopped bool) {

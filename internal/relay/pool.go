@@ -34,27 +34,59 @@ type pool struct {
 	slots   map[string]chan struct{}
 	waiting map[string]int
 	left    func(host string) // one that waited does so no more; nil = any number may wait
+	silent  int               // connections under way to hosts that did not answer the last time
+	most    int               // that there may be of those
 }
 
 func newPool(perHost int) pool {
 	return pool{idle: make(map[string][]*kept), perHost: perHost, slots: make(map[string]chan struct{}), waiting: make(map[string]int)}
 }
 
-// crowd bounds those that wait for a host: at one that says nothing they would keep everybody from working on other mail.
-func (p *pool) crowd(left func(host string)) {
+// crowd bounds those that wait for a host, and those that wait for hosts that said nothing the last time: they would keep
+// everybody from working on other mail.
+func (p *pool) crowd(left func(host string), silent int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.left = left
+	p.left, p.most = left, silent
 }
+
+// silentHosts stands for all hosts that did not answer the last time, among the names of hosts.
+const silentHosts = "/silent"
 
 // crowded tells whether as many wait for the host as may have a connection.
 func (p *pool) crowded(host string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if host == silentHosts {
+		return p.silent >= p.most
+	}
 	return p.waiting[host] >= p.perHost
 }
 
-var errCrowded = errors.New("others wait for the host already")
+// crowdedError says that others wait already for the host that it names.
+type crowdedError string
+
+func (e crowdedError) Error() string { return "others wait for " + string(e) + " already" }
+
+// enterSilent is before an attempt to connect to a host that did not answer the last time.
+func (p *pool) enterSilent() (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	left := p.left
+	if left == nil {
+		return func() {}, nil
+	}
+	if p.silent >= p.most {
+		return nil, crowdedError(silentHosts)
+	}
+	p.silent++
+	return func() {
+		p.mu.Lock()
+		p.silent--
+		p.mu.Unlock()
+		left(silentHosts)
+	}, nil
+}
 
 // enter takes a slot, and waits for it unless a crowd does: then that is the error, if it is of matter.
 func (p *pool) enter(ctx context.Context, host string, matters bool) error {
@@ -68,7 +100,7 @@ func (p *pool) enter(ctx context.Context, host string, matters bool) error {
 	left := p.left
 	if left != nil && matters && p.waiting[host] >= p.perHost {
 		p.mu.Unlock()
-		return errCrowded
+		return crowdedError(host)
 	}
 	p.waiting[host]++
 	p.mu.Unlock()
@@ -145,7 +177,7 @@ func (p *pool) close() {
 }
 
 // connect is a connection to the hop: one that was kept, or a new one. It waits while there are too many to the host.
-// Every connection is given back by release or drop. The error is errCrowded when it would wait behind too many.
+// Every connection is given back by release or drop. The error is a crowdedError when it would wait behind too many.
 func (r *Relay) connect(ctx context.Context, d *destination, h Hop) (*kept, error) {
 	if err := r.pool.enter(ctx, h.Name, true); err != nil {
 		return nil, err
@@ -154,7 +186,14 @@ func (r *Relay) connect(ctx context.Context, d *destination, h Hop) (*kept, erro
 		return k, nil
 	}
 	// Others may have waited for the host in vain, while this one waited for them.
-	if err := r.o.Hosts.Down(h.Name); err != nil {
+	err := r.o.Hosts.Down(h.Name)
+	if err == nil && r.o.Hosts.Silent(h.Name) {
+		var leave func()
+		if leave, err = r.pool.enterSilent(); err == nil {
+			defer leave()
+		}
+	}
+	if err != nil {
 		<-r.pool.slot(h.Name)
 		return nil, err
 	}

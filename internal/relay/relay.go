@@ -24,7 +24,7 @@ import (
 // Options say how to send. Only Router is needed.
 type Options struct {
 	Router   Router
-	Parallel int           // destinations at a time, for all Sends together; 0 = 20
+	Parallel int           // destinations at a time, for all Sends together, without slow ones; 0 = 20
 	PerHost  int           // connections to a host at a time; 0 = 2
 	Attempt  time.Duration // for one destination, 0 = 10 min
 	Reuse    bool          // keep connections for the next Send
@@ -56,13 +56,14 @@ type Outcome struct {
 	// Local says that it is in the recipient's mailbox, or in a program's hands, and not with a server.
 	Local bool
 
-	crowded string // the host for which so many wait that nothing was tried; "" = something was
+	crowded string // the host, or silentHosts, for which so many wait that nothing was tried; "" = something was
 }
 
 // Relay sends messages. Its methods may be used by several goroutines.
 type Relay struct {
 	o     Options
 	slots chan struct{}
+	slow  *slow // destinations that have no slot any more
 	pool  pool
 }
 
@@ -77,7 +78,7 @@ func New(o Options) *Relay {
 	if o.Attempt == 0 {
 		o.Attempt = defaultAttempt
 	}
-	return &Relay{o: o, slots: make(chan struct{}, o.Parallel), pool: newPool(o.PerHost)}
+	return &Relay{o: o, slots: make(chan struct{}, o.Parallel), slow: newSlow(o.Parallel, patience), pool: newPool(o.PerHost)}
 }
 
 // Close ends the connections that were kept.
@@ -106,7 +107,13 @@ func (r *Relay) SendEach(ctx context.Context, m *message.Message, e *envelope.En
 			continue
 		}
 		wg.Go(func() {
-			defer func() { <-r.slots }()
+			leave := func() { <-r.slots }
+			end := r.slow.watch(leave)
+			defer func() {
+				if wasSlow := end(); !wasSlow {
+					leave()
+				}
+			}()
 			ctx, cancel := context.WithTimeout(ctx, r.o.Attempt)
 			defer cancel()
 			l.send(ctx, d)
@@ -219,8 +226,8 @@ func (l *letter) attempt(ctx context.Context, d *destination, h Hop, todo []int)
 		l.relay.drop(h, c)
 		c, err = l.relay.fresh(ctx, d, h) // the server had closed the connection that was kept
 	}
-	if err == errCrowded {
-		return l.crowded(h.Name, todo)
+	if crowd, ok := err.(crowdedError); ok {
+		return l.crowded(h.Name, string(crowd), todo)
 	}
 	if err != nil {
 		l.fail(todo, h.Name, status.Of(err))
@@ -275,15 +282,15 @@ func (l *letter) fail(list []int, host string, e *status.Error) {
 	}
 }
 
-// crowded leaves recipients to whoever comes to the host when fewer wait for it. Those to whom a better host said something
-// have had their attempt.
-func (l *letter) crowded(host string, todo []int) (again []int) {
+// crowded leaves recipients to whoever comes to the host when fewer are in the crowd for which it was not tried. Those to whom
+// a better host said something have had their attempt.
+func (l *letter) crowded(host, crowd string, todo []int) (again []int) {
 	for _, i := range todo {
 		if l.out[i].Reply.Code != 0 {
 			again = append(again, i)
 			continue
 		}
-		l.out[i] = Outcome{Outcome: smtp.Outcome{Err: status.Errorf(status.TempFail, "%w", errCrowded)}, Host: host, crowded: host}
+		l.out[i] = Outcome{Outcome: smtp.Outcome{Err: status.Errorf(status.TempFail, "%w", crowdedError(crowd))}, Host: host, crowded: crowd}
 	}
 	return again
 }

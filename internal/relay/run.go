@@ -27,11 +27,12 @@ type Runner struct {
 	// Only limits a run to recipients of which it is true; nil = all.
 	Only        func(*queue.Entry, envelope.Address) bool
 	Early       bool // try also those that were tried before and are not due again
-	Parallel    int  // messages at a time; 0 = 20
+	Parallel    int  // messages at a time, without those that hosts are slow with; 0 = 20
 	PerDomain   int  // messages at a time whose first recipient is of one domain; 0 = 2
 	Log         *slog.Logger
 	Now         func() time.Time // nil = time.Now
 	initialized sync.Once
+	patience    time.Duration // after which a message is one that a host is slow with; 0 = 3 s
 }
 
 // Retry says when to try again, and for how long. The zero value is not useful: see DefaultRetry.
@@ -76,6 +77,9 @@ func (r *Runner) init() {
 		if r.PerDomain == 0 {
 			r.PerDomain = defaultPerDomain
 		}
+		if r.patience == 0 {
+			r.patience = patience
+		}
 		if r.Log == nil {
 			r.Log = slog.New(slog.DiscardHandler)
 		}
@@ -109,12 +113,9 @@ func (r *Runner) Run(ctx context.Context) (Counts, error) {
 			done[id] = true
 		}
 		s := newSchedule(r)
-		var wg sync.WaitGroup
-		wg.Go(func() { s.feed(ctx, due) })
-		for range min(r.Parallel, len(due)) {
-			wg.Go(func() { s.work(ctx) })
-		}
-		wg.Wait()
+		s.start(ctx, min(r.Parallel, len(due)))
+		s.feed(ctx, due)
+		s.end()
 		total.add(s.counts)
 		if err := ctx.Err(); err != nil {
 			return total, err
@@ -150,168 +151,6 @@ func (c *Counts) add(o Counts) {
 	c.Reports += o.Reports
 	c.Busy += o.Busy
 	c.soonest(o.Next)
-}
-
-// schedule hands out entries so that no domain, and no host, keeps all workers busy.
-type schedule struct {
-	r  *Runner
-	mu sync.Mutex
-	// waiting are entries by the domain of their first recipient, and order are the domains that have some, in turn.
-	waiting map[string][]due
-	order   []string
-	turn    int // place in order of the domain that comes next
-	active  map[string]int
-	// parked are entries by the host for which others wait. There is always one of those, or one that came from there, and
-	// when it is done with the next one follows.
-	parked  map[string][]due
-	changed *sync.Cond
-	left    int  // waiting and parked
-	feeding bool // more may come
-	counts  Counts
-}
-
-// due is an entry that waits for a worker.
-type due struct {
-	id       queue.ID
-	domain   string
-	priority int
-	host     string // it was parked for
-}
-
-func newSchedule(r *Runner) *schedule {
-	s := &schedule{r: r, waiting: make(map[string][]due), active: make(map[string]int), parked: make(map[string][]due), feeding: true}
-	s.changed = sync.NewCond(&s.mu)
-	r.Relay.pool.crowd(s.fewer)
-	return s
-}
-
-// feed reads the entries' envelopes for their domain and priority (RFC 6710), while workers are at those that it has read.
-func (s *schedule) feed(ctx context.Context, ids []queue.ID) {
-	defer func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.feeding = false
-		s.changed.Broadcast()
-	}()
-	for batch := range slices.Chunk(ids, feedAtOnce) {
-		if ctx.Err() != nil {
-			return
-		}
-		s.add(s.read(batch))
-	}
-}
-
-// feedAtOnce is how many entries are read before workers see them: those of high priority among them come first.
-const feedAtOnce = 256
-
-// read finds the domains of entries. Those that are gone, or set aside and logged, are left out.
-func (s *schedule) read(ids []queue.ID) map[string][]due {
-	found := make(map[string][]due)
-	for e, err := range s.r.Queue.ReadAll(ids) {
-		if err != nil {
-			continue
-		}
-		domain := ""
-		for _, rcpt := range e.Recipients {
-			if rcpt.State.Open() {
-				domain, _ = s.r.Relay.o.Router.Destination(rcpt.Address)
-				break
-			}
-		}
-		found[domain] = append(found[domain], due{id: e.ID, domain: domain, priority: priority(e.Envelope)})
-	}
-	return found
-}
-
-// add puts entries in line, those of high priority first.
-func (s *schedule) add(found map[string][]due) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for domain, list := range found {
-		if _, known := s.waiting[domain]; !known {
-			s.order = append(s.order, domain)
-		}
-		all := append(s.waiting[domain], list...)
-		slices.SortStableFunc(all, func(a, b due) int { return b.priority - a.priority })
-		s.waiting[domain] = all
-		s.left += len(list)
-	}
-	s.changed.Broadcast()
-}
-
-// next is an entry whose domain has not got its share of workers, or false when none is left.
-func (s *schedule) next() (d due, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.left > 0 || s.feeding {
-		for n := range s.order {
-			i := (s.turn + n) % len(s.order)
-			domain := s.order[i]
-			if list := s.waiting[domain]; s.active[domain] < s.r.PerDomain && len(list) > 0 {
-				s.waiting[domain] = list[1:]
-				s.active[domain]++
-				s.left--
-				s.turn = i + 1
-				return list[0], true
-			}
-		}
-		s.changed.Wait()
-	}
-	return d, false
-}
-
-func (s *schedule) work(ctx context.Context) {
-	for ctx.Err() == nil {
-		d, ok := s.next()
-		if !ok {
-			return
-		}
-		counts, crowded := s.r.entry(ctx, d.id)
-		s.done(d, counts, crowded)
-	}
-	s.mu.Lock()
-	s.left, s.feeding = 0, false
-	s.changed.Broadcast()
-	s.mu.Unlock()
-}
-
-// done notes what was done with an entry, and parks it when others wait for the host crowded.
-func (s *schedule) done(d due, c Counts, crowded string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.counts.add(c)
-	s.active[d.domain]--
-	if d.host != "" && d.host != crowded {
-		s.unpark(d.host)
-	}
-	if d.host = crowded; crowded != "" {
-		s.left++
-		if s.r.Relay.pool.crowded(crowded) {
-			s.parked[crowded] = append(s.parked[crowded], d)
-		} else { // they have been served meanwhile
-			s.waiting[d.domain] = append(s.waiting[d.domain], d)
-		}
-	}
-	s.changed.Broadcast()
-}
-
-// fewer hears that one that waited for a host does so no more.
-func (s *schedule) fewer(host string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.unpark(host)
-	s.changed.Broadcast()
-}
-
-// unpark puts an entry that was parked for a host in line again, before those of its domain that came later.
-func (s *schedule) unpark(host string) {
-	list := s.parked[host]
-	if len(list) == 0 {
-		return
-	}
-	s.parked[host] = list[1:]
-	d := list[0]
-	s.waiting[d.domain] = slices.Insert(s.waiting[d.domain], 0, d)
 }
 
 // entry works on one entry. It is to be worked on once more when crowded is a host: others wait for that.
