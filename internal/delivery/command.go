@@ -36,15 +36,19 @@ func (p *Plan) runAs() (*handoff.Owner, error) {
 	return ownerOf(here)
 }
 
-// command runs a line with sh(1) in the mailbox's home, or the current directory where there is none, as its owner, with the message as it came on standard input. By
-// mailpipe(7) 65, 67, 68, 77 and 100 refuse the message for ever, and everything else but 0 and 99 makes it wait.
+// private comes before each command, so that what it makes is its user's alone; on the same line, since sh tells lines in errors.
+const private = "umask 077; "
+
+// command runs a line with sh(1) in the mailbox's home, or the current directory where there is none, as its owner, with the
+// message as it came on standard input. By mailpipe(7) 65, 67, 68, 77 and 100 refuse the message for ever, and everything else
+// but 0 and 99 makes it wait.
 func (j *job) command(p *Plan, i Instruction) error {
 	env, err := p.environ(j.sender, string(mbox.FromLine(j.sender.String(), time.Now())))
 	if err != nil {
 		return err
 	}
 	c := handoff.Command{
-		Args: []string{"/bin/sh", "-c", i.Arg}, Environ: append(shellEnviron(), env...), Dir: p.Home, Deadline: commandDeadline,
+		Args: []string{"/bin/sh", "-c", private + i.Arg}, Environ: append(shellEnviron(), env...), Dir: p.Home, Deadline: commandDeadline,
 	}
 	if c.Owner, err = p.runAs(); err != nil {
 		return err

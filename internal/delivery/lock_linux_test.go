@@ -40,3 +40,21 @@ func TestLockOfAnotherProgramByFcntl(t *testing.T) {
 		t.Errorf("unlocked: %v", err)
 	}
 }
+
+// The lock file is nobody else's to read or write.
+func TestLockFileIsPrivate(t *testing.T) {
+	dir := t.TempDir()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	a := appended{place: place{root: root}}
+	if got, err := a.dotlock("box.lock"); !got || err != nil {
+		t.Fatalf("%v, %v", got, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "box.lock"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}

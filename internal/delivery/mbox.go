@@ -196,7 +196,7 @@ func wait(ctx context.Context, deadline time.Time, try func() (bool, error)) err
 // dotlock makes the lock file with our process number in it. One that is older than five minutes is taken away:
 // it is renamed first, so that a fresh lock is never removed by mistake.
 func (a *appended) dotlock(lock string) (bool, error) {
-	f, err := a.root.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := a.root.OpenFile(lock, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		removeStale(a.root, lock)
 		return false, nil
