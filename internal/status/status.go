@@ -8,7 +8,6 @@ package status
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"strconv"
 	"syscall"
 )
@@ -97,14 +96,23 @@ type Error struct {
 	Err      error  // the cause, or nil
 }
 
-// Errorf makes the error of row k; format may wrap a cause with %w. An unknown k is temporary.
+// Errorf makes the error of row k; format may wrap a cause with %w. An unknown k is temporary. A full disk or a quota of the file
+// system as the cause of a 451 makes it a 452.
 func Errorf(k Kind, format string, a ...any) *Error {
 	cause := fmt.Errorf(format, a...)
 	r, ok := table[k]
 	if !ok || r.class == Success {
 		k, r = TempFail, table[TempFail]
 	}
-	return &Error{Class: r.class, Code: r.code, Enhanced: r.enhanced, Exit: int(k), Text: cause.Error(), Err: errors.Unwrap(cause)}
+	e := &Error{Class: r.class, Code: r.code, Enhanced: r.enhanced, Exit: int(k), Text: cause.Error(), Err: errors.Unwrap(cause)}
+	switch {
+	case e.Code != 451:
+	case errors.Is(cause, syscall.EDQUOT):
+		e.Code, e.Enhanced = 452, "4.2.2"
+	case errors.Is(cause, syscall.ENOSPC):
+		e.Code, e.Enhanced = 452, "4.3.1"
+	}
+	return e
 }
 
 // WithReply returns a copy that answers with another SMTP code and enhanced code. The class follows the code; when that
@@ -147,16 +155,7 @@ func Of(err error) *Error {
 		c.Text, c.Err = err.Error(), err
 		return &c
 	}
-	e = Errorf(TempFail, "%w", err)
-	switch {
-	case errors.Is(err, syscall.EDQUOT):
-		return e.WithReply(452, "4.2.2")
-	case errors.Is(err, syscall.ENOSPC):
-		return e.WithReply(452, "4.3.1")
-	case errors.Is(err, fs.ErrPermission):
-		e.Enhanced = "4.3.0"
-	}
-	return e
+	return Errorf(TempFail, "%w", err)
 }
 
 // FromExit is what an exit status means by mailpipe(7): nil for 0, otherwise an error. line is the last line the program

@@ -76,6 +76,9 @@ func TestOf(t *testing.T) {
 		want string
 		exit int
 	}{
+		{"full disk where something is made", Errorf(CantCreate, "make x: %w", syscall.ENOSPC), "452 4.3.1 make x: no space left on device", 73},
+		{"quota where something is made", Errorf(CantCreate, "make x: %w", syscall.EDQUOT), "452 4.2.2 make x: disk quota exceeded", 73},
+		{"full disk and for ever", Errorf(NoPerm, "x: %w", syscall.ENOSPC), "550 5.7.1 x: no space left on device", 77},
 		{"plain", errors.New("odd"), "451 4.3.0 odd", 75},
 		{"cancelled", context.Canceled, "451 4.3.0 context canceled", 75},
 		{"wrapped keeps outer text", fmt.Errorf("deliver: %w", inner), `550 5.1.1 deliver: look up "x": no such user`, 67},
