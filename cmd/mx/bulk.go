@@ -71,7 +71,7 @@ func lines(ctx context.Context, in io.Reader) iter.Seq2[string, error] {
 func (q *query) run(ctx context.Context, domains iter.Seq2[string, error]) error {
 	running, stop := context.WithCancel(ctx)
 	defer stop()
-	queue := make(chan *job, 4*q.jobs)
+	queue := make(chan *job, maxAhead)
 	var inputErr error
 	go func() {
 		defer close(queue)

@@ -28,6 +28,9 @@ const (
 	maxLine = 4096
 	// maxJobs keeps the number of sockets in bounds.
 	maxJobs = 256
+	// maxAhead is how many answers wait for one that is to be printed before
+	// them: a domain whose servers are silent does not hold up the others.
+	maxAhead = 4096
 	// outBuffer is how much is printed at once at most, but for a long answer.
 	outBuffer = 32 << 10
 	// bulkGC trades some megabytes for a fifth of the time of long lists.

@@ -28,6 +28,13 @@ var bareDirective = regexp.MustCompile(`(?m)^\s*;\s*(servfail|refused|timeout|tr
 //	;! secure example.org.
 func DNS(t testing.TB, zone string) (addr string) {
 	t.Helper()
+	return LossyDNS(t, zone, func(net.Addr) bool { return false })
+}
+
+// LossyDNS is DNS by a server to which datagrams do not come of which lose says so, whoever they are from. It is
+// called for several at the same time.
+func LossyDNS(t testing.TB, zone string, lose func(from net.Addr) bool) (addr string) {
+	t.Helper()
 	zone = dedent(zone)
 	if slip := bareDirective.FindString(zone); slip != "" {
 		t.Fatalf("zone: write %q with \";!\"", strings.TrimSpace(slip))
@@ -37,8 +44,8 @@ func DNS(t testing.TB, zone string) (addr string) {
 		t.Fatal(err)
 	}
 	packets, stream := listenBoth(t)
-	serveDNS(t, &dns.Server{PacketConn: packets, Handler: answerFrom(z, false)})
-	serveDNS(t, &dns.Server{Listener: stream, Handler: answerFrom(z, true)})
+	serveDNS(t, &dns.Server{PacketConn: packets, Handler: answerFrom(z, lose)})
+	serveDNS(t, &dns.Server{Listener: stream, Handler: answerFrom(z, nil)})
 	return packets.LocalAddr().String()
 }
 
@@ -82,8 +89,13 @@ func serveDNS(t testing.TB, s *dns.Server) {
 	})
 }
 
-func answerFrom(z *resolver.Zone, stream bool) dns.HandlerFunc {
+// answerFrom answers datagrams, some of which lose may take away, or on a stream, where lose is nil.
+func answerFrom(z *resolver.Zone, lose func(net.Addr) bool) dns.HandlerFunc {
+	stream := lose == nil
 	return func(w dns.ResponseWriter, q *dns.Msg) {
+		if !stream && lose(w.RemoteAddr()) {
+			return
+		}
 		if m := z.Reply(q, stream); m != nil {
 			_ = w.WriteMsg(m) // the asker may have gone
 		}
