@@ -54,25 +54,28 @@ func ask(ctx context.Context, prompt string) (string, error) {
 	}
 	defer tty.Close()
 	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
+	before, err := term.MakeRaw(fd) // before the prompt: what is typed as soon as that is seen must not show
 	if err != nil {
 		return "", err
 	}
-	fmt.Fprint(tty, prompt)
+	defer term.Restore(fd, before)
 	type answer struct {
-		line []byte
+		line string
 		err  error
 	}
 	answered := make(chan answer, 1)
-	go func() {
-		line, err := term.ReadPassword(fd)
+	go func() { // it may outlive ask, as the process does not
+		line, err := term.NewTerminal(tty, "").ReadPassword(prompt)
 		answered <- answer{line, err}
 	}()
 	select {
 	case a := <-answered:
-		fmt.Fprintln(tty)
-		return string(a.line), a.err
+		if a.err == io.EOF {
+			a.err = errors.New("none was typed")
+		}
+		return a.line, a.err
 	case <-ctx.Done():
-		return "", errors.Join(context.Cause(ctx), term.Restore(fd, before))
+		fmt.Fprint(tty, "\r\n")
+		return "", context.Cause(ctx)
 	}
 }

@@ -96,3 +96,110 @@ func TestTalkAtTerminal(t *testing.T) {
 		t.Errorf("the secret shows in %q", s.seen.String())
 	}
 }
+
+// talks starts a session at a terminal, which stays open for a look at it afterwards. The second result waits for the end.
+func talks(t *testing.T, args ...string) (s *sitting, end func() (complained string, exit int)) {
+	t.Helper()
+	user, program := openPTY(t)
+	cmd := exec.Command(filepath.Join(mailtest.Build(t, "smtpsend", "smtpd"), "smtpsend"), append([]string{"talk"}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = program, program, &stderr
+	cmd.Env = append(os.Environ(), "TERM=dumb")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timer := time.AfterFunc(mailtest.Patience, func() { cmd.Process.Kill(); program.Close() })
+	t.Cleanup(func() { timer.Stop(); program.Close() })
+	return &sitting{t: t, tty: user}, func() (string, int) {
+		cmd.Wait()
+		return stderr.String(), cmd.ProcessState.ExitCode()
+	}
+}
+
+// exchanges are what is typed, and what is then seen, in this order.
+func (s *sitting) exchanges(all [][]string) {
+	s.t.Helper()
+	for _, e := range all {
+		s.types(e[0])
+		for _, want := range e[1:] {
+			s.await(want)
+		}
+	}
+}
+
+// All that helps at a terminal: each helper, completion of words by what was offered, earlier lines, the time a reply took,
+// what it means, bytes as typed, and a message typed by hand.
+func TestTalkHelpers(t *testing.T) {
+	secret, office := mechanismOffice(t)
+	dir := t.TempDir()
+	letter, saved := filepath.Join(dir, "letter"), filepath.Join(dir, "saved")
+	if err := os.WriteFile(letter, []byte("Subject: from a file\n\n.dot\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	smtpd := filepath.Join(mailtest.Build(t, "smtpsend", "smtpd"), "smtpd") + " --name mx.example --office '" + office + "' 2>/dev/null"
+	s, end := talks(t, "--user", "alice@example.org", "--password-file", secret, "--helo", "me.example", "--pipe", smtpd)
+	s.await("<- 220 mx.example")
+	s.exchanges([][]string{
+		{"", " ms", "-> "},
+		{".he\t\r", ".help", ".auth [MECHANISM]", ".b64 [-d] TEXT", ".what [CODE [ENHANCED]]", "Tab completes", "-> "},
+		{"start\t", "start"}, // it was not offered yet
+		{"\x15.eh\t\r", ".ehlo", "-> EHLO me.example", "<- 250-STARTTLS", " ms", "-> "},
+		{"start\t\x15.tls\r", "STARTTLS", "-> EHLO me.example", "-> STARTTLS", "<- 220 ", "== TLS 1.3", "-> EHLO me.example", "<- 250", " ms", "-> "},
+		{".auth\r", "-> AUTH PLAIN", "<- 235 2.7.0", "-> "},
+		{"mail from:<alice@example.org> si\t5\r", "> SIZE=5", "<- 250 2.1.0", "-> "},
+		{"rcpt to:<alice@example.org> \t", "   NOTIFY=  ORCPT="},
+		{"no\tnever\r", "NOTIFY=never", "<- 250 2.1.5", "-> "},
+		{"rcpt to:<nobody@example.org>\r", "<- 550 5.1.1", "-> "},
+		{".what\r", "550: refused", "5.1.1: no such mailbox", "-> "},
+		{".what 452 4.2.2\r", "452: ", "4.2.2: the mailbox is full", "-> "},
+		{".send " + letter + "\r", "-> DATA", "<- 354", "<- 250 2.0.0", "-> "},
+		{"noop\r", "<- 250 2.0.0", "-> "},
+		{"rset\r", "<- 250 2.0.0", "-> "},
+		{"\x1b[A\x1b[A", "rset", "noop"}, // the line before the last one
+		{"\r", "<- 250 2.0.0", "-> "},
+		{".b64 hello\r", "aGVsbG8=", "-> "},
+		{".b64 -d G1sy\r", `\x1b[2`, "-> "},
+		{".raw\r", "=> "},
+		{`NOOP\r\nNOOP\r` + "\r", "=> "},
+		{`\n` + "\r", "<- 250 2.0.0", "=> "},
+		{".raw\r", "-> "},
+		{"mail from:<>\r", "<- 250 2.1.0", "-> "},
+		{"rcpt to:<alice@example.org>\r", "<- 250 2.1.5", "-> "},
+		{"data\r", "<- 354", " ms"},
+		{"Subject: by hand\r\r.dot\r.\r", "by hand", "<- 250 2.0.0", "-> "},
+		{".save " + saved + "\r", "-> "},
+		{".quit\r", "<- 221 2.0.0"},
+	})
+	if complained, exit := end(); exit != 0 || complained != "" {
+		t.Errorf("exit %d, %q", exit, complained)
+	}
+	s.exchanges([][]string{{"and now?", "and now?"}}) // it shows again
+	letters := ""
+	files, _ := filepath.Glob(filepath.Join(office, "example.org/alice/Maildir/new/*"))
+	for _, f := range files {
+		letters += string(mustRead(t, f))
+	}
+	if len(files) != 2 || !strings.Contains(letters, "Subject: from a file\n\n.dot\n") || !strings.Contains(letters, "Subject: by hand\n\n.dot\n") {
+		t.Errorf("%d letters: %s", len(files), letters)
+	}
+	text := string(mustRead(t, saved))
+	if strings.Contains(s.seen.String()+text, "hun") || strings.Contains(text, "aHVu") || !strings.Contains(text, "== TLS 1.3") {
+		t.Errorf("saved\n%s\nseen\n%s", text, s.seen.String())
+	}
+}
+
+// The keys that end the input end the session, and the terminal is as it was.
+func TestTalkEnds(t *testing.T) {
+	_, office := mechanismOffice(t)
+	smtpd := filepath.Join(mailtest.Build(t, "smtpsend", "smtpd"), "smtpd") + " --office '" + office + "'"
+	for _, key := range []string{"\x03", "\x04"} {
+		s, end := talks(t, "--pipe", smtpd)
+		s.await(" ms")
+		s.await("-> ")
+		s.types(key)
+		if complained, exit := end(); exit != 0 || complained != "" {
+			t.Errorf("%q: exit %d, %q", key, exit, complained)
+		}
+		s.exchanges([][]string{{"and now?", "and now?"}})
+	}
+}
