@@ -38,7 +38,7 @@ func (j *job) fits(p *Plan, i Instruction) error {
 	}
 	var dir *maildir.Dir
 	if p.box != nil && !path.IsAbs(i.Arg) {
-		root, err := p.box.Home().OpenRoot(i.Arg)
+		root, err := p.box.Home().OpenRoot(i.Arg + "/.") // which does not wait for a FIFO
 		if err != nil {
 			return nil
 		}

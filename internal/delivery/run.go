@@ -182,7 +182,7 @@ func (p *Plan) openPlace(i Instruction) (place, error) {
 	if real, err := filepath.EvalSymlinks(shown); err == nil {
 		shown = real
 	}
-	root, err := os.OpenRoot(filepath.Dir(shown))
+	root, err := os.OpenRoot(filepath.Dir(shown) + "/.") // which does not wait for a FIFO
 	if err != nil {
 		return place{}, status.Errorf(status.CantCreate, "open the directory of %q: %w", shown, err)
 	}

@@ -56,7 +56,7 @@ func (d *Dir) Folder(name string) (*Dir, error) {
 			return nil, fmt.Errorf("open folder %q: %w", name, fs.ErrNotExist)
 		}
 	}
-	root, err := d.root.OpenRoot(path)
+	root, err := openDir(d.root, path)
 	if err != nil {
 		return nil, fmt.Errorf("open folder %q: %w", name, err)
 	}

@@ -45,7 +45,7 @@ func Open(root *os.Root) *Dir {
 // OpenPath opens the existing Maildir at path. A directory with neither cur nor new in it is refused
 // with an error that is [fs.ErrNotExist].
 func OpenPath(path string) (*Dir, error) {
-	root, err := os.OpenRoot(path)
+	root, err := os.OpenRoot(asDir(path))
 	if err != nil {
 		return nil, fmt.Errorf("open maildir %q: %w", path, err)
 	}
@@ -53,17 +53,17 @@ func OpenPath(path string) (*Dir, error) {
 		root.Close()
 		return nil, fmt.Errorf("open maildir %q: no cur and no new in it: %w", path, fs.ErrNotExist)
 	}
-	return Open(root), nil
+	return Open(root).Named(path), nil
 }
 
 // Create makes the Maildir name below parent, mode 0700, or completes one that lacks a directory,
 // and opens it. It is safe against another process that does the same.
 func Create(parent *os.Root, name string) (*Dir, error) {
 	made := false
-	root, err := parent.OpenRoot(name)
+	root, err := openDir(parent, name)
 	if errors.Is(err, fs.ErrNotExist) {
 		if made, err = mkdir(parent, name); err == nil {
-			root, err = parent.OpenRoot(name)
+			root, err = openDir(parent, name)
 		}
 	}
 	if err != nil {
@@ -88,11 +88,11 @@ func CreatePath(path string) (*Dir, error) {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("create maildir %q: %w", path, err)
 	}
-	root, err := os.OpenRoot(path)
+	root, err := os.OpenRoot(asDir(path))
 	if err != nil {
 		return nil, fmt.Errorf("create maildir %q: %w", path, err)
 	}
-	d := Open(root)
+	d := Open(root).Named(path)
 	if err := d.ensure(); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("create maildir %q: %w", path, err)
@@ -124,6 +124,12 @@ func (d *Dir) Sync() error {
 	}
 	return nil
 }
+
+// openDir opens a directory below parent.
+func openDir(parent *os.Root, name string) (*os.Root, error) { return parent.OpenRoot(asDir(name)) }
+
+// asDir is a path that only a directory has: opening it does not wait where a FIFO stands.
+func asDir(path string) string { return path + "/." }
 
 // ensure completes a Maildir that lacks new or cur. Whether tmp is there shows when a file is made in it.
 func (d *Dir) ensure() error {

@@ -114,7 +114,7 @@ func (d *Dir) checkQuota(want Quota, size int64, write bool) error {
 // CountMessage adds a message of this size to maildirsize, where there is one. It is no promise, and not synced: a count that
 // is lost is made up for when all are counted.
 func (d *Dir) CountMessage(size int64) {
-	f, err := d.root.OpenFile(sizeFile, os.O_WRONLY|os.O_APPEND, 0)
+	f, err := d.root.OpenFile(sizeFile, os.O_WRONLY|os.O_APPEND|noWait, 0)
 	if err != nil {
 		return
 	}

@@ -64,7 +64,7 @@ func Create(parent *os.Root, name string) (*Folder, error) {
 	if err := parent.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("create MH folder %q: %w", at, err)
 	}
-	root, err := parent.OpenRoot(name)
+	root, err := parent.OpenRoot(name + "/.") // which does not wait for a FIFO
 	if err != nil {
 		return nil, fmt.Errorf("open MH folder %q: %w", at, err)
 	}

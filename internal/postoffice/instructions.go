@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"pennypost/internal/status"
 )
@@ -116,7 +117,7 @@ func (m *Mailbox) hasExtension() bool {
 
 // read fills in what the file at, below root, says.
 func (i *Instructions) read(root *os.Root, at string) error {
-	f, err := root.Open(at)
+	f, err := root.OpenFile(at, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO must not hold up what waits for it
 	if err != nil {
 		return status.Errorf(status.Config, "read %q: %w", i.Name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"unicode/utf8"
 
@@ -263,6 +264,24 @@ func TestInstructions(t *testing.T) {
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Nobody writes into this FIFO: who opened it to read would wait for ever.
+func TestInstructionsFIFO(t *testing.T) {
+	for _, name := range []string{".qmail", ".forward"} {
+		o, dir := newOffice(t, "example.org/alice/")
+		if err := syscall.Mkfifo(filepath.Join(dir, "example.org/alice", name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := o.Lookup(address(t, "alice@example.org"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Instructions(); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+			t.Errorf("%s: %v", name, err)
+		}
+		m.Close()
 	}
 }
 
