@@ -119,6 +119,15 @@ func (d *folder) stat(name string) (size int64, modified time.Time, err error) {
 	return st.Size, time.Unix(st.Mtim.Unix()), nil
 }
 
+// maxOpen is how many files this process may have open.
+func maxOpen() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 256
+	}
+	return int(min(limit.Cur, 1<<20))
+}
+
 // again makes a call that a signal interrupted once more.
 func again(call func() (int, error)) (int, error) {
 	for {

@@ -72,3 +72,6 @@ func (d *folder) stat(name string) (size int64, modified time.Time, err error) {
 	}
 	return info.Size(), info.ModTime(), nil
 }
+
+// maxOpen is how many files this process may have open, at least.
+func maxOpen() int { return 256 }

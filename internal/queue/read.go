@@ -5,15 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"maps"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 )
 
-// readAtOnce is how many entries are read together when many are: enough that each directory has several of them.
-const readAtOnce = 16 << 10
+// readAtOnce is how many entries are read together when many are.
+const readAtOnce = 1 << 10
 
 // Read reads an entry without locking it. fs.ErrNotExist when it is gone; a damaged one is set aside, and gone too.
 func (q *Queue) Read(id ID) (*Entry, error) {
@@ -64,10 +63,12 @@ func (q *Queue) readChunks(ids []ID, ahead chan<- chunk, stop <-chan struct{}) {
 	if err == nil {
 		defer mail.close()
 	}
-	for some := range slices.Chunk(ids, readAtOnce) {
+	f := folders{mail: mail, room: max(maxOpen()/2, 1)}
+	defer f.close()
+	for some := range slices.Chunk(ids, min(readAtOnce, f.room)) {
 		c := chunk{make([]*Entry, len(some)), make([]error, len(some))}
 		if err == nil {
-			q.readChunk(mail, some, c)
+			q.readChunk(&f, some, c)
 		}
 		for i := range some {
 			if err != nil {
@@ -82,13 +83,55 @@ func (q *Queue) readChunks(ids []ID, ahead chan<- chunk, stop <-chan struct{}) {
 	}
 }
 
-// readChunk opens each directory once.
-func (q *Queue) readChunk(mail *mailDir, ids []ID, c chunk) {
-	places := make(map[string][]int)
-	for i, id := range ids {
-		places[id.hash()] = append(places[id.hash()], i)
+func (q *Queue) readChunk(f *folders, ids []ID, c chunk) {
+	f.makeRoom(len(ids))
+	places := make([]int, len(ids))
+	for i := range places {
+		places[i] = i
 	}
-	parallel(slices.Collect(maps.Values(places)), func(some []int, buf []byte) { q.readFolder(mail, ids, some, c, buf) })
+	parallel(places, func(i int, buf []byte) {
+		dir, err := f.folder(ids[i].hash())
+		if err != nil {
+			c.errs[i] = failed("read", ids[i], err)
+			return
+		}
+		c.entries[i], c.errs[i] = q.read(dir, ids[i], buf, false)
+	})
+}
+
+// folders are directories of entries that stay open while many entries are read.
+type folders struct {
+	mail *mailDir
+	room int // how many may be open
+	mu   sync.Mutex
+	open map[string]*folder
+}
+
+// makeRoom is called before so many are asked for, when none is in use.
+func (f *folders) makeRoom(n int) {
+	if f.open == nil || len(f.open)+n > f.room {
+		f.close()
+		f.open = make(map[string]*folder)
+	}
+}
+
+func (f *folders) folder(name string) (*folder, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if d := f.open[name]; d != nil {
+		return d, nil
+	}
+	d, err := f.mail.folder(name)
+	if err == nil {
+		f.open[name] = d
+	}
+	return d, err
+}
+
+func (f *folders) close() {
+	for _, d := range f.open {
+		d.close()
+	}
 }
 
 // parallel does something with each, several at a time, each with a buffer: more than there are processors, since the disk
@@ -105,21 +148,6 @@ func parallel[T any](list []T, do func(one T, buf []byte)) {
 		})
 	}
 	all.Wait()
-}
-
-// readFolder reads the entries at these places of ids, which are in one directory.
-func (q *Queue) readFolder(mail *mailDir, ids []ID, places []int, c chunk, buf []byte) {
-	dir, err := mail.folder(ids[places[0]].hash())
-	if err == nil {
-		defer dir.close()
-	}
-	for _, i := range places {
-		if err != nil {
-			c.errs[i] = failed("read", ids[i], err)
-			continue
-		}
-		c.entries[i], c.errs[i] = q.read(dir, ids[i], buf, false)
-	}
 }
 
 // readBuffer is the size of a buffer into which nearly every envelope file fits, and many names.

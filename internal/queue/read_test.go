@@ -111,3 +111,31 @@ func BenchmarkReadAll(b *testing.B) {
 		}
 	}
 }
+
+// Directories stay open from one part to the next only as far as there is room for more.
+func TestReadWithFewFiles(t *testing.T) {
+	q := newQueue(t, Options{})
+	var ids []ID
+	for range 30 {
+		ids = append(ids, put(t, q, "Subject: one\n\n", "a@b.example"))
+	}
+	mail, err := openMail(q.root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mail.close()
+	f := folders{mail: mail, room: 4}
+	defer f.close()
+	for some := range slices.Chunk(ids, 3) {
+		c := chunk{make([]*Entry, len(some)), make([]error, len(some))}
+		q.readChunk(&f, some, c)
+		for i, e := range c.entries {
+			if c.errs[i] != nil || e.ID != some[i] {
+				t.Errorf("%s: got %v, %v", some[i], e, c.errs[i])
+			}
+		}
+		if len(f.open) == 0 || len(f.open) > f.room {
+			t.Errorf("%d directories are open, and there is room for %d", len(f.open), f.room)
+		}
+	}
+}
