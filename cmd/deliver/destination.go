@@ -34,7 +34,7 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	}
 	dir := cli.EnvOr(o.queue, "MAIL_QUEUE")
 	if dir != "" {
-		d.opt.Forward = queue.Into(dir, queue.Options{})
+		d.forwardInto(dir)
 	}
 	if err := o.away.apply(&d.opt); err != nil {
 		return nil, err
@@ -60,9 +60,14 @@ func (o *options) destination(cmd *cobra.Command) (*destination, error) {
 	d.find, d.close = off.Lookup, func() { off.Close() }
 	if dir == "" {
 		dir = filepath.Join(off.Root().Name(), "queue")
-		d.opt.Forward = queue.Into(dir, queue.Options{})
+		d.forwardInto(dir)
 	}
 	return d, confine(o.sandbox, dir, &d.opt)
+}
+
+func (d *destination) forwardInto(dir string) {
+	d.opt.Forward = queue.Into(dir, queue.Options{})
+	d.opt.CanForward = func() error { return queue.Check(dir) }
 }
 
 func (o *options) check(cmd *cobra.Command) error {
@@ -96,16 +101,12 @@ func (d *destination) show(cmd *cobra.Command, o options, m *message.Message, e 
 	if err != nil {
 		return err
 	}
-	var first error
 	for _, x := range all {
 		if err := printPlan(cmd, o, x); err != nil {
 			return err
 		}
-		if first == nil {
-			first = x.Err
-		}
 	}
-	return first
+	return delivery.Fate(all)
 }
 
 func printPlan(cmd *cobra.Command, o options, x delivery.Explained) error {

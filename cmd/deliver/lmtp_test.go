@@ -52,6 +52,7 @@ func TestLMTP(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "example.org", "bob"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	program, env := comparing(t, t.TempDir()) // what the server does is not looked at
 	url := lmtpServer(t, bin, dir, "--quota", "3C", "--over-quota", "refuse")
 	for _, c := range []struct {
 		name   string
@@ -66,8 +67,8 @@ func TestLMTP(t *testing.T) {
 		{"full", []string{"alice@example.org", "bob@example.org"}, 100, "552 5.2.2 ", 3},
 		{"nobody is there", []string{"carol@example.org"}, 100, "550 5.1.1 ", 3},
 	} {
-		cmd := exec.Command(filepath.Join(bin, "deliver"), append([]string{"--to", url, "-f", "bob@example.net"}, c.to...)...)
-		cmd.Stdin = strings.NewReader("Subject: hello\n\n.text\n")
+		cmd := exec.Command(program, append([]string{"--to", url, "-f", "bob@example.net"}, c.to...)...)
+		cmd.Env, cmd.Stdin = env, strings.NewReader("Subject: hello\n\n.text\n")
 		out, err := cmd.CombinedOutput()
 		exit := 0
 		if e := (*exec.ExitError)(nil); errors.As(err, &e) {

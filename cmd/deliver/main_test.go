@@ -12,10 +12,6 @@ import (
 	"pennypost/internal/mailtest"
 )
 
-func TestMain(m *testing.M) { mailtest.Main(m) }
-
-func TestScripts(t *testing.T) { mailtest.Scripts(t, "testdata/script", "deliver") }
-
 // newOffice makes an office with alice@example.org in it.
 func newOffice(t *testing.T) (dir, box string) {
 	t.Helper()
@@ -75,7 +71,6 @@ func TestKilledWhileReading(t *testing.T) {
 
 // The bytes on stdin stand unchanged below the two lines that are added.
 func TestBytesStayUnchanged(t *testing.T) {
-	bin := mailtest.Build(t, "deliver")
 	big := append([]byte("Subject: big\n\n"), bytes.Repeat([]byte("a line of an attachment, coded somehow and rather long\n"), 20<<20/55)...)
 	cases := map[string][]byte{
 		"nothing at all":     {},
@@ -92,8 +87,9 @@ func TestBytesStayUnchanged(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, seekable := range []bool{true, false} {
 				dir, box := newOffice(t)
-				cmd := exec.Command(filepath.Join(bin, "deliver"), "--office", dir, "-f", "bob@example.net", "alice@example.org")
-				cmd.Stdin = io.MultiReader(bytes.NewReader(text))
+				program, env := comparing(t, dir)
+				cmd := exec.Command(program, "--office", dir, "-f", "bob@example.net", "alice@example.org")
+				cmd.Env, cmd.Stdin = env, io.MultiReader(bytes.NewReader(text))
 				if seekable {
 					file := filepath.Join(t.TempDir(), "message")
 					if err := os.WriteFile(file, text, 0o600); err != nil {

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"pennypost/internal/mailtest"
 )
 
 // Root becomes the owner: the files are his, commands run as he, and what he may not write to is not written to.
@@ -17,8 +15,8 @@ func TestRootBecomesOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can become somebody")
 	}
-	bin := mailtest.Build(t, "deliver")
 	office, box := newOffice(t)
+	program, env := comparing(t, office)
 	for dir := office; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -40,8 +38,8 @@ func TestRootBecomesOwner(t *testing.T) {
 		}
 	}
 	run := func(to ...string) (string, error) {
-		cmd := exec.Command(filepath.Join(bin, "deliver"), append([]string{"--office", office, "-f", ""}, to...)...)
-		cmd.Stdin = strings.NewReader("Subject: x\n\n")
+		cmd := exec.Command(program, append([]string{"--office", office, "-f", ""}, to...)...)
+		cmd.Env, cmd.Stdin = env, strings.NewReader("Subject: x\n\n")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		err := cmd.Run()

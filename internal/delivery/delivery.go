@@ -37,6 +37,8 @@ type Options struct {
 	Vacation *Vacation
 	// Forward hands a message to the queue and returns when it is on disk there. Without it, mail that is to be forwarded waits.
 	Forward func(ctx context.Context, m *message.Message, e *envelope.Envelope) error
+	// CanForward tells Explain what is in the way of Forward, and makes nothing; nil = that is not known.
+	CanForward func() error
 	// Quota bounds each mailbox, its folders included; zero: as its maildirsize says. A full one is temporary trouble, 452 4.2.2,
 	// or refuses the message, 552 5.2.2, with RefuseFull.
 	Quota      maildir.Quota

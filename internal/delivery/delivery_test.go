@@ -103,7 +103,7 @@ func TestDeliver(t *testing.T) {
 			var placed []string
 			opt := Options{Placed: func(path string) { placed = append(placed, path) }}
 			m := message.Bytes([]byte(text))
-			if err := Deliver(context.Background(), o.Lookup, m, newEnvelope(t, c.sender, c.recipients...), opt); err != nil {
+			if err := deliverTruly(t, o.Lookup, m, newEnvelope(t, c.sender, c.recipients...), opt); err != nil {
 				t.Fatal(err)
 			}
 			var got []string
@@ -152,7 +152,7 @@ func TestDeliverNobody(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			opt := Options{Placed: func(path string) { t.Errorf("told of %s", path) }}
-			err := Deliver(context.Background(), o.Lookup, message.Bytes([]byte(c.text)), newEnvelope(t, "s@example.net", c.recipients...), opt)
+			err := deliverTruly(t, o.Lookup, message.Bytes([]byte(c.text)), newEnvelope(t, "s@example.net", c.recipients...), opt)
 			if err == nil {
 				t.Fatal("delivered")
 			}
@@ -169,7 +169,6 @@ func TestDeliverNobody(t *testing.T) {
 // A loop is noticed by the header alone, and only for the same mailbox.
 func TestDeliveredToOfOthersIsNoLoop(t *testing.T) {
 	o, dir := newOffice(t, "example.org/alice", "xn--bcher-kva.example/kafka")
-	ctx := context.Background()
 	for text, delivered := range map[string]bool{
 		"Delivered-To: alice@example.com\n\nx":                  true,
 		"Delivered-To: alice+x@example.org\n\nx":                true,
@@ -181,7 +180,7 @@ func TestDeliveredToOfOthersIsNoLoop(t *testing.T) {
 		strings.Repeat("X: y\n", 20_000) + "Subject: long\n\nx": true,
 		strings.Repeat("x", 2<<20):                              true,
 	} {
-		err := Deliver(ctx, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "alice@example.org"), Options{})
+		err := deliverTruly(t, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "alice@example.org"), Options{})
 		if (err == nil) != delivered {
 			t.Errorf("%.60q: %v", text, err)
 		}
@@ -190,7 +189,7 @@ func TestDeliveredToOfOthersIsNoLoop(t *testing.T) {
 		t.Errorf("%d files", got)
 	}
 	text := "Delivered-To: kafka@bücher.example\n\nx"
-	if err := Deliver(ctx, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "kafka@xn--bcher-kva.example"), Options{}); err == nil {
+	if err := deliverTruly(t, o.Lookup, message.Bytes([]byte(text)), newEnvelope(t, "", "kafka@xn--bcher-kva.example"), Options{}); err == nil {
 		t.Error("a loop in the other form of the domain was not noticed")
 	}
 }

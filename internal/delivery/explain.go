@@ -52,29 +52,51 @@ func ExplainTargets(ctx context.Context, targets []Target, m *message.Message, e
 	return Explained{p.Recipient, p, j.check(p)}, nil
 }
 
+// Fate is the error that the delivery would end with, as far as it shows before: mistakes in addresses and instructions come
+// before all else.
+func Fate(all []Explained) error {
+	var first error
+	for _, x := range all {
+		if x.Err != nil && x.Plan == nil {
+			return x.Err
+		}
+		if first == nil {
+			first = x.Err
+		}
+	}
+	return first
+}
+
 // check finds the mistakes that show before anything is done.
 func (j *job) check(p *Plan) error {
 	made := make(map[string]bool) // by steps before
 	for _, i := range p.Steps {
-		switch {
-		case i.Kind == Forward && j.opt.Forward == nil:
-			return p.failed(i, noQueue(i.Arg))
-		case i.Kind == Command:
-			if _, err := p.runAs(); err != nil {
-				return p.failed(i, err)
-			}
-		case (i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH) && strings.HasPrefix(i.Arg, "/") && !p.free():
-			return p.failed(i, errLeaves)
-		case i.Kind == LMTP && p.box == nil && len(j.envelope.Recipients) == 0:
-			return p.failed(i, errNobody)
-		case i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH:
-			if err := p.reach(i, made); err != nil {
-				return p.failed(i, err)
-			}
+		err := j.checkStep(p, i, made)
+		if err == nil {
+			err = j.fits(p, i)
 		}
-		if err := j.fits(p, i); err != nil {
-			return p.failed(i, err)
+		if err != nil {
+			return p.trouble(i, err)
 		}
+	}
+	return nil
+}
+
+func (j *job) checkStep(p *Plan, i Instruction, made map[string]bool) error {
+	switch {
+	case i.Kind == Forward && j.opt.Forward == nil:
+		return noQueue(i.Arg)
+	case i.Kind == Forward && j.opt.CanForward != nil:
+		return j.opt.CanForward()
+	case i.Kind == Command:
+		_, err := p.runAs()
+		return err
+	case (i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH) && strings.HasPrefix(i.Arg, "/") && !p.free():
+		return errLeaves
+	case i.Kind == LMTP && p.box == nil && len(j.envelope.Recipients) == 0:
+		return errNobody
+	case i.Kind == Maildir || i.Kind == Mbox || i.Kind == MH:
+		return p.reach(i, made)
 	}
 	return nil
 }
@@ -92,16 +114,41 @@ func (p *Plan) reach(i Instruction, made map[string]bool) error {
 		info, err = p.look(path.Dir(i.Arg))
 	}
 	made[i.Arg] = i.Kind != Mbox
+	kind := status.TempFail
+	if i.Kind != Maildir && (p.box == nil || path.IsAbs(i.Arg)) && missing {
+		kind = status.CantCreate // as openPlace has it
+	}
 	switch {
 	case err != nil:
-		return status.Of(fmt.Errorf("look for %q: %w", p.place(i), err))
+		return status.Errorf(kind, "look for %q: %w", p.place(i), err)
 	case (missing || i.Kind != Mbox) && !info.IsDir():
-		return status.Errorf(status.CantCreate, "%q is in no directory, or none itself", p.place(i))
+		return status.Errorf(kind, "%q is in no directory, or none itself", p.place(i))
 	case !missing && i.Kind == Mbox && !info.Mode().IsRegular():
 		return status.Errorf(status.CantCreate, "mbox %q is not a regular file", p.place(i))
 	}
+	if !missing && i.Kind == Maildir {
+		return p.reachParts(i)
+	}
 	return nil
 }
+
+// reachParts finds what stands where a directory of a Maildir has to be.
+func (p *Plan) reachParts(i Instruction) error {
+	parts := []string{"", "tmp", "new", "cur"}
+	if i.Folder != "" {
+		parts = append(parts, "."+i.Folder, "."+i.Folder+"/tmp", "."+i.Folder+"/new", "."+i.Folder+"/cur")
+	}
+	for _, part := range parts {
+		info, err := p.look(path.Join(i.Arg, part))
+		if err == nil && !info.IsDir() {
+			return status.Errorf(status.TempFail, "%q in the Maildir %q is no directory", part, p.place(i))
+		}
+	}
+	return nil
+}
+
+// Answer is the kind of the last step where the sender gets an answer; no instruction has it.
+const Answer Kind = "answer"
 
 // A Step is an instruction of a plan with all that follows from it, in the words of deliver(1).
 type Step struct {
@@ -133,6 +180,9 @@ func (p *Plan) List() []Step {
 		}
 		s.Words = s.words(p)
 		list = append(list, s)
+	}
+	if p.answer != nil {
+		list = append(list, Step{Recipient: p.To.String(), Kind: Answer, Place: p.answer.e.Recipients[0].String(), Sender: "<>", Words: p.Answer})
 	}
 	return list
 }
@@ -183,6 +233,9 @@ func (e Explained) Words() []string {
 		}
 		out = append(out, head, p.reason())
 		for _, s := range p.List() {
+			if s.Kind == Answer { // which is told of also where there is none
+				continue
+			}
 			line := "  " + s.Words
 			if s.Line > 0 {
 				line = fmt.Sprintf("  line %d: %s", s.Line, s.Words)

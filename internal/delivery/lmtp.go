@@ -37,7 +37,7 @@ func (j *job) sendOut() error {
 			err = j.lmtp(o.p, o.i.Arg)
 		}
 		if err != nil {
-			return o.p.failed(o.i, err)
+			return o.p.trouble(o.i, err)
 		}
 		j.gone = append(j.gone, "it went to "+o.i.target())
 	}

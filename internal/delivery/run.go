@@ -49,6 +49,14 @@ func (p *Plan) failed(i Instruction, err error) error {
 	return &e
 }
 
+// trouble is err of the instruction with all that is known of where it was: recipient, file and line, or the target.
+func (p *Plan) trouble(i Instruction, err error) error {
+	if p.box == nil {
+		return targetFailed(i, err)
+	}
+	return failed(p.Recipient, p.failed(i, err))
+}
+
 func (j *job) step(p *Plan, i Instruction) error {
 	switch i.Kind {
 	case Maildir:
@@ -201,7 +209,7 @@ func (j *job) appendAll() error {
 	slices.SortFunc(j.mboxes, func(a, b mboxStep) int { return strings.Compare(a.path, b.path) })
 	for _, s := range j.mboxes {
 		if err := j.appendTo(s.place, s.p.To); err != nil {
-			return s.p.failed(s.i, err)
+			return s.p.trouble(s.i, err)
 		}
 	}
 	return nil
@@ -222,18 +230,20 @@ func (j *job) forwardAll() error {
 	}
 	if j.opt.Forward == nil {
 		f := j.forwards[0]
-		return f.p.failed(f.i, noQueue(f.to.String()))
+		return f.p.trouble(f.i, noQueue(f.to.String()))
 	}
 	type group struct {
 		p      *Plan
 		sender envelope.Address
 	}
 	var order []group
+	first := make(map[group]Instruction)
 	byGroup := make(map[group][]envelope.Address)
 	for _, f := range j.forwards {
 		g := group{f.p, f.p.senderTo(f.to)}
 		if byGroup[g] == nil {
 			order = append(order, g)
+			first[g] = f.i
 		}
 		byGroup[g] = append(byGroup[g], f.to)
 	}
@@ -241,7 +251,7 @@ func (j *job) forwardAll() error {
 		e := envelope.Envelope{Sender: g.sender, Recipients: byGroup[g], Body: j.envelope.Body, SMTPUTF8: j.envelope.SMTPUTF8,
 			RequireTLS: j.envelope.RequireTLS}
 		if err := j.opt.Forward(j.ctx, j.forwarded(g.p), &e); err != nil {
-			return g.p.failed(Instruction{}, err)
+			return g.p.trouble(first[g], err)
 		}
 		for _, to := range e.Recipients {
 			j.gone = append(j.gone, "it was forwarded to "+to.Path())

@@ -17,9 +17,8 @@ import (
 
 // told is what Explain says will happen.
 type told struct {
-	steps  []Step
-	answer bool
-	err    error
+	steps []Step
+	err   error
 }
 
 func explained(t *testing.T, o *postoffice.Office, text, from, to string, opt Options) told {
@@ -30,14 +29,77 @@ func explained(t *testing.T, o *postoffice.Office, text, from, to string, opt Op
 	}
 	x := told{err: all[0].Err}
 	if all[0].Plan != nil {
-		x.steps, x.answer = all[0].Plan.List(), all[0].Plan.Answer == "the sender is answered"
+		x.steps = all[0].Plan.List()
 	}
 	return x
 }
 
+// deliverTruly is Deliver of which Explain says the fate beforehand, and where the copies go.
+func deliverTruly(t *testing.T, find Finder, m *message.Message, e *envelope.Envelope, opt Options) error {
+	t.Helper()
+	all, err := Explain(context.Background(), find, m, e, opt)
+	if len(e.Recipients) > 0 && err != nil {
+		t.Fatalf("explain: %v", err)
+	}
+	var want, got []string
+	for _, x := range all {
+		for _, s := range planned(x.Plan) {
+			if s.Kind == Maildir || s.Kind == Mbox {
+				want = append(want, s.Place)
+			}
+		}
+	}
+	placed := opt.Placed
+	opt.Placed = func(at string) {
+		if strings.Contains(at, ",S=") {
+			got = append(got, filepath.Dir(filepath.Dir(at)))
+		} else {
+			got = append(got, at)
+		}
+		if placed != nil {
+			placed(at)
+		}
+	}
+	err = Deliver(context.Background(), find, m, e, opt)
+	sameFate(t, Fate(all), err, len(e.Recipients) == 0)
+	if got, want := sorted(got), sorted(want); err == nil && !slices.Equal(got, want) {
+		t.Errorf("told of copies in %q, got %q", want, got)
+	}
+	return err
+}
+
+func planned(p *Plan) []Step {
+	if p == nil {
+		return nil
+	}
+	return p.List()
+}
+
+// sameFate compares the code that was told with that of the delivery. Bad usage has none to tell.
+func sameFate(t *testing.T, told, got error, usage bool) {
+	t.Helper()
+	switch {
+	case usage && told == nil:
+	case (told == nil) != (got == nil), told != nil && status.Of(told).Code != status.Of(got).Code:
+		t.Errorf("told %v, got %v", told, got)
+	}
+}
+
+// toTargetsTruly is ToTargets of which ExplainTargets says the fate beforehand.
+func toTargetsTruly(t *testing.T, targets []Target, m *message.Message, e *envelope.Envelope) error {
+	t.Helper()
+	x, err := ExplainTargets(context.Background(), targets, m, e, Options{})
+	if err != nil {
+		t.Fatalf("explain: %v", err)
+	}
+	err = ToTargets(context.Background(), targets, m, e, Options{})
+	sameFate(t, x.Err, err, false)
+	return err
+}
+
 // checkTold compares what was told with what happened. What a command says is not known before, nor whether the queue takes a
 // message.
-func checkTold(t *testing.T, x told, result, sender string, queued []string) {
+func checkTold(t *testing.T, x told, result string, queued []string) {
 	t.Helper()
 	failed := strings.HasPrefix(result, "error ")
 	if x.err != nil {
@@ -57,12 +119,9 @@ func checkTold(t *testing.T, x told, result, sender string, queued []string) {
 			want = append(want, place)
 		case Mbox, MH:
 			want = append(want, place)
-		case Forward:
+		case Forward, Answer:
 			forwards = append(forwards, s.Sender+" "+s.Place)
 		}
-	}
-	if x.answer {
-		forwards = append(forwards, "<> "+strings.ToLower(sender))
 	}
 	if failed && len(forwards) > 0 {
 		return

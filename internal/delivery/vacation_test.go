@@ -135,7 +135,7 @@ func TestVacationOneMailbox(t *testing.T) {
 	opt := Options{Forward: q.put, Vacation: &Vacation{Text: []byte("away\n")}}
 	m := message.Bytes([]byte("To: alice@example.org, info@example.org, bob@example.org\n\n"))
 	e := newEnvelope(t, "carol@example.net", "alice@example.org", "info@example.org", "bob@example.org")
-	if err := Deliver(context.Background(), o.Lookup, m, e, opt); err != nil {
+	if err := deliverTruly(t, o.Lookup, m, e, opt); err != nil {
 		t.Fatal(err)
 	}
 	if len(q.list) != 1 {

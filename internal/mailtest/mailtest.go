@@ -91,6 +91,12 @@ func Build(t testing.TB, programs ...string) string {
 // [root].
 func Scripts(t *testing.T, dir string, programs ...string) {
 	t.Helper()
+	ScriptsWith(t, dir, func(*testscript.Env) error { return nil }, programs...)
+}
+
+// ScriptsWith is Scripts with more to set up for each script.
+func ScriptsWith(t *testing.T, dir string, more func(*testscript.Env) error, programs ...string) {
+	t.Helper()
 	bin := Build(t, programs...)
 	testscript.Run(t, testscript.Params{
 		Dir:                 dir,
@@ -98,7 +104,7 @@ func Scripts(t *testing.T, dir string, programs ...string) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH")+":/usr/sbin:/sbin")
 			env.Setenv("TMPDIR", env.WorkDir)
-			return nil
+			return more(env)
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {

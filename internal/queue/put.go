@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -64,6 +66,24 @@ func Into(dir string, o Options) func(context.Context, *message.Message, *envelo
 		defer q.Close()
 		return q.Accept(ctx, m, e)
 	}
+}
+
+// Check tells what stands in the way of Open, as far as that shows without making anything.
+func Check(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		info, err = os.Stat(filepath.Dir(filepath.Clean(dir)))
+		if err != nil {
+			return status.Errorf(status.CantCreate, "make the queue: %w", err)
+		}
+	}
+	switch {
+	case err != nil:
+		return status.Errorf(status.Config, "open the queue: %w", err)
+	case !info.IsDir():
+		return status.Errorf(status.Config, "open the queue: %q is no directory, or in none", dir)
+	}
+	return nil
 }
 
 // put stages both files and gives them their names, the envelope last: with it the message is in the queue.
