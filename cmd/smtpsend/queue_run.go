@@ -275,10 +275,8 @@ func (b *byOffice) deliver(ctx context.Context, m *message.Message, e *envelope.
 	return out
 }
 
-// follow runs whenever something comes into the queue, or becomes due. A change that the system does not tell of is found
-// within ten minutes.
+// follow runs until it is told to end, woken by what comes into the queue or becomes due.
 func follow(ctx context.Context, r *relay.Runner, q *queue.Queue) error {
-	const look, calm = 10 * time.Minute, 50 * time.Millisecond
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return status.Errorf(status.OSErr, "watch the queue: %w", err)
@@ -287,39 +285,32 @@ func follow(ctx context.Context, r *relay.Runner, q *queue.Queue) error {
 	if err := w.Add(q.Arrivals()); err != nil {
 		return status.Errorf(status.OSErr, "watch the queue: %w", err)
 	}
-	for {
-		c, err := r.Run(ctx)
-		if err != nil {
-			return interrupted(ctx, err)
-		}
-		q.Clean(time.Now())
-		wait := look
-		if !c.Next.IsZero() {
-			wait = min(max(time.Until(c.Next), time.Second), look)
-		}
-		timer := time.NewTimer(wait)
-		if !arrives(ctx, w, timer.C) {
-			return nil
-		}
-		timer.Stop()
-		time.Sleep(calm) // what comes together is sent together
-	}
+	came := make(chan queue.ID)
+	go arrivals(ctx, w, came)
+	return interrupted(ctx, r.Follow(ctx, came))
 }
 
-// arrives waits for an entry that gets its name, or for the time; false is the end.
-func arrives(ctx context.Context, w *fsnotify.Watcher, due <-chan time.Time) bool {
+// arrivals tells of entries that get their names, and by an empty one that events were lost, until ctx ends or the watcher is
+// closed.
+func arrivals(ctx context.Context, w *fsnotify.Watcher, came chan<- queue.ID) {
 	for {
+		var id queue.ID
 		select {
 		case <-ctx.Done():
-			return false
-		case <-due:
-			return true
+			return
 		case ev, ok := <-w.Events:
-			if !ok || queue.Arrived(ev.Name) && ev.Has(fsnotify.Rename) {
-				return ok
+			if !ok {
+				return
+			}
+			if id, ok = queue.Arrived(ev.Name); !ok || !ev.Has(fsnotify.Rename) {
+				continue
 			}
 		case <-w.Errors:
-			return true // events were lost: look
+		}
+		select {
+		case came <- id:
+		case <-ctx.Done():
+			return
 		}
 	}
 }

@@ -63,12 +63,12 @@ func visitFolder(mail *mailDir, name string, buf []byte, visit func(d *folder, n
 	return visit(d, names)
 }
 
-// Arrivals is the directory out of which an entry is renamed when it comes into the queue; Arrived tells whether a file in
-// it is one that does. Who waits for mail watches it.
+// Arrivals is the directory out of which an entry is renamed when it comes into the queue; Arrived is the entry if the path is
+// of a file in it that makes one. Who waits for mail watches it.
 func (q *Queue) Arrivals() string { return filepath.Join(q.root.Name(), dirTmp) }
 
-// Arrived tells whether the path is of an entry that comes in.
-func Arrived(path string) bool { return strings.HasSuffix(path, extEnvelope) }
+// Arrived is the other half of Arrivals.
+func Arrived(path string) (ID, bool) { return entryName(filepath.Base(path)) }
 
 // Due lists the entries that seem to be due at now, oldest first, and when the next one will be. That is by the times of
 // their files, which are never too late by more than a crash allows: a file whose time was not set has that of its last

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"pennypost/internal/queue"
 )
@@ -232,6 +233,15 @@ func (s *schedule) done(d due, c Counts, crowded string) {
 	}
 	s.offer(d.line)
 	s.changed.Broadcast()
+}
+
+// soonest is when the first of those entries is due that were done with since it was asked the last time; zero = nothing is
+// known.
+func (s *schedule) soonest() (next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, s.counts.Next = s.counts.Next, time.Time{}
+	return next
 }
 
 // fewer hears that one that waited for a host does so no more.
