@@ -36,6 +36,9 @@ func (s *settings) submit(m *message.Message, e *envelope.Envelope) (taken strin
 		return "", status.Errorf(status.Config, "MAIL_SIGN: %w", err)
 	}
 	q, err := queue.Open(s.queue, queue.Options{})
+	if errors.Is(err, fs.ErrPermission) {
+		err = status.Errorf(status.Config, "%w; see \"Who may send\" in sendmail(8)", err)
+	}
 	if err != nil {
 		return "", err
 	}
