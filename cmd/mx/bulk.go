@@ -2,11 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"iter"
-	"strings"
 	"sync"
 
 	"pennypost/internal/cli"
@@ -41,15 +41,22 @@ func lines(ctx context.Context, in io.Reader) iter.Seq2[string, error] {
 	read := make(chan line, 64)
 	go func() {
 		defer close(read)
-		s := bufio.NewScanner(in)
-		s.Buffer(make([]byte, 0, maxLine), maxLine)
-		for s.Scan() {
-			if text := strings.TrimSpace(s.Text()); text != "" {
-				read <- line{text: text}
+		r := bufio.NewReaderSize(in, maxLine)
+		for {
+			text, err := r.ReadSlice('\n')
+			if domain := string(bytes.TrimSpace(text)); domain != "" {
+				read <- line{text: domain}
 			}
-		}
-		if err := s.Err(); err != nil {
-			read <- line{err: status.Errorf(status.NoInput, "read standard input: %w", err)}
+			for err == bufio.ErrBufferFull { // its beginning is no domain either
+				_, err = r.ReadSlice('\n')
+			}
+			if err == io.EOF {
+				return
+			}
+			if err != nil {
+				read <- line{err: status.Errorf(status.NoInput, "read standard input: %w", err)}
+				return
+			}
 		}
 	}()
 	return func(yield func(string, error) bool) {
