@@ -151,3 +151,40 @@ func TestScannerInjection(t *testing.T) {
 		t.Errorf("got\n%s", out)
 	}
 }
+
+// The scanner of The-Login, aimed at a Postfix that relays to us, smuggles nothing through it: what Postfix takes for one message is
+// one here, or is refused for bare CR and LF. The setting says whether Postfix itself takes a bare LF for a line end.
+func TestScannerThroughPostfix(t *testing.T) {
+	script := scanner(t, "SMTP-Smuggling-Tools/smtp_smuggling_scanner.py")
+	for _, forbid := range []string{"no", "normalize"} {
+		for direction, args := range map[string][]string{
+			"outbound": {"--sender-address", "alice@example.org", "--outbound-smtp-server"},
+			"inbound":  {"--sender-domain", "example.com", "--inbound-smtp-server"},
+		} {
+			t.Run(direction+" "+forbid, func(t *testing.T) {
+				t.Parallel()
+				bin, office := newOffice(t)
+				peer := passOn(t, "smtp:[127.0.0.1]:"+listening(t, bin, office), "smtp_tls_security_level = none", "smtpd_forbid_bare_newline = "+forbid,
+					"smtpd_forbid_bare_newline_exclusions =")
+				out := scan(t, "", script, append(append([]string{"bob@example.org", "--port", peer.Port, "--debug"}, args...), "127.0.0.1")...)
+				taken := strings.Count(out, "reply: b'250 2.0.0 Ok: queued as")
+				if taken < 7 {
+					t.Fatalf("Postfix took %d messages:\n%s", taken, out)
+				}
+				mailtest.Await(t, peer.Log, taken, "to=<bob@example.org>.*status=(sent|bounced)", "status=deferred|fatal|panic")
+				got, smuggled := mails(t, office, "bob"), 0
+				for _, m := range got {
+					if strings.HasPrefix(m, "Return-Path: <smuggled@") {
+						smuggled++
+					}
+				}
+				if len(got) != taken-1 { // one has a NUL in it
+					t.Errorf("Postfix sent %d messages, of which one has a NUL, and %d came:\n%q", taken, len(got), got)
+				}
+				if wide := direction == "inbound" && forbid == "no"; smuggled > 0 && !wide { // there Postfix itself takes them for messages
+					t.Errorf("%d smuggled", smuggled)
+				}
+			})
+		}
+	}
+}
