@@ -128,6 +128,24 @@ func TestIDNA(t *testing.T) {
 	}
 }
 
+// What is wrong with an address is said of what was given, with its brackets or without.
+func TestParseSaysWhy(t *testing.T) {
+	for in, want := range map[string]string{
+		"a@x.example,b@x.example": `parse address "a@x.example,b@x.example": there is more behind the domain`,
+		"a@x.example>":            `parse address "a@x.example>": there is more behind the domain`,
+		"a@b@c":                   `parse address "a@b@c": there is more behind the domain`,
+		"<a@x.example":            `parse address "<a@x.example": no closing bracket where one is needed`,
+		"<a@x.example> b":         `parse address "<a@x.example> b": text after the closing bracket`,
+		"Alice <a@x.example>":     `parse address "Alice <a@x.example>": a blank or another character that a local part has only in quotes`,
+		"<a b@x.example>":         `parse address "<a b@x.example>": a blank or another character that a local part has only in quotes`,
+		"alice":                   `parse address "alice": address has no domain`,
+	} {
+		if _, err := Parse(in); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", in, err, want)
+		}
+	}
+}
+
 func TestEnvironRoundTrip(t *testing.T) {
 	e := &Envelope{
 		Sender:     Address{"a@b", "c.org"},

@@ -15,10 +15,12 @@ func Parse(s string) (Address, error) {
 	if s == "" {
 		return Address{}, nil
 	}
-	if !strings.HasPrefix(s, "<") {
+	bare := !strings.HasPrefix(s, "<")
+	if bare {
 		s = "<" + s + ">"
 	}
-	a, rest, err := ParsePath(s)
+	p := parser{in: s, pos: 1, bare: bare}
+	a, rest, err := p.path()
 	if err == nil && rest != "" {
 		err = badAddress(s, "text after the closing bracket")
 	}
@@ -33,27 +35,43 @@ func ParsePath(s string) (a Address, rest string, err error) {
 		return Address{}, "", badAddress(s, "an address in angle brackets is needed")
 	}
 	p := parser{in: s, pos: 1}
-	if a, err = p.mailbox(); err != nil {
-		return Address{}, "", err
-	}
-	if !p.eat('>') {
-		return Address{}, "", badAddress(s, "no closing bracket where one is needed")
-	}
-	if p.pos > MaxPath+p.route {
-		return Address{}, "", badAddress(s, "path is longer than 256 bytes")
-	}
-	rest = s[p.pos:]
-	if rest != "" && rest[0] != ' ' && rest[0] != '\t' {
-		return Address{}, "", badAddress(s, "no blank between path and parameters")
-	}
-	return a, strings.Trim(rest, " \t"), nil
+	return p.path()
 }
 
 // parser walks the grammar of RFC 5321 section 4.1.2.
 type parser struct {
 	in    string
 	pos   int
-	route int // length of a source route
+	route int  // length of a source route
+	bare  bool // the brackets around it are ours
+}
+
+// bad is the error about what was given to us.
+func (p *parser) bad(why string) *status.Error {
+	if p.bare {
+		return badAddress(p.in[1:len(p.in)-1], why)
+	}
+	return badAddress(p.in, why)
+}
+
+// path is ParsePath behind the opening bracket.
+func (p *parser) path() (a Address, rest string, err error) {
+	if a, err = p.mailbox(); err != nil {
+		return Address{}, "", err
+	}
+	switch closed := p.eat('>'); {
+	case p.bare && (!closed || p.pos < len(p.in)):
+		return Address{}, "", p.bad("there is more behind the domain")
+	case !closed:
+		return Address{}, "", p.bad("no closing bracket where one is needed")
+	case p.pos > MaxPath+p.route:
+		return Address{}, "", p.bad("path is longer than 256 bytes")
+	}
+	rest = p.in[p.pos:]
+	if rest != "" && rest[0] != ' ' && rest[0] != '\t' {
+		return Address{}, "", p.bad("no blank between path and parameters")
+	}
+	return a, strings.Trim(rest, " \t"), nil
 }
 
 func (p *parser) peek() byte {
@@ -84,8 +102,11 @@ func (p *parser) mailbox() (Address, error) {
 	}
 	if !p.eat('@') {
 		// RFC 5321 section 4.5.1: postmaster is the only address without a domain.
+		if p.peek() != '>' && p.pos < len(p.in) {
+			return Address{}, p.bad("a blank or another character that a local part has only in quotes")
+		}
 		if !strings.EqualFold(local, "postmaster") {
-			return Address{}, badAddress(p.in, "address has no domain")
+			return Address{}, p.bad("address has no domain")
 		}
 		return Address{Local: local}, nil
 	}
@@ -106,11 +127,11 @@ func (p *parser) sourceRoute() error {
 			p.route = p.pos - start
 			return nil
 		default:
-			return badAddress(p.in, "source route does not end in a colon")
+			return p.bad("source route does not end in a colon")
 		}
 	}
 	if p.pos != start {
-		return badAddress(p.in, "source route does not end in a colon")
+		return p.bad("source route does not end in a colon")
 	}
 	return nil
 }
@@ -129,14 +150,14 @@ func (p *parser) local() (string, error) {
 			p.pos++
 		}
 		if local = p.in[start:p.pos]; !isDotString(local) {
-			return "", badAddress(p.in, "local part is not a dot-string or quoted string")
+			return "", p.bad("local part is not a dot-string or quoted string")
 		}
 	}
 	switch {
 	case len(local) > MaxLocal:
-		return "", badAddress(p.in, "local part is longer than 64 bytes")
+		return "", p.bad("local part is longer than 64 bytes")
 	case !validText(local):
-		return "", badAddress(p.in, "local part holds control characters or is not UTF-8")
+		return "", p.bad("local part holds control characters or is not UTF-8")
 	}
 	return local, nil
 }
@@ -151,14 +172,14 @@ func (p *parser) quoted() (string, error) {
 			return b.String(), nil
 		case '\\':
 			if p.pos++; p.pos == len(p.in) {
-				return "", badAddress(p.in, "quoted local part does not end")
+				return "", p.bad("quoted local part does not end")
 			}
 			b.WriteByte(p.in[p.pos])
 		default:
 			b.WriteByte(c)
 		}
 	}
-	return "", badAddress(p.in, "quoted local part does not end")
+	return "", p.bad("quoted local part does not end")
 }
 
 func (p *parser) domain() (string, error) {
@@ -166,7 +187,7 @@ func (p *parser) domain() (string, error) {
 	if p.peek() == '[' {
 		end := strings.IndexByte(p.in[start:], ']')
 		if end < 0 {
-			return "", badAddress(p.in, "address literal does not end")
+			return "", p.bad("address literal does not end")
 		}
 		p.pos += end + 1
 		return literal(p.in[start:p.pos])
