@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -73,6 +74,9 @@ func ParseURL(s string) (Endpoint, error) {
 	}
 	if port == "" {
 		port = k.port
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return Endpoint{}, fmt.Errorf("server %q: port %s, not 1 to 65535", s, port)
 	}
 	return Endpoint{Network: "tcp", Address: net.JoinHostPort(host, port), Host: host, TLS: k.tls, LMTP: k.lmtp}, nil
 }

@@ -40,6 +40,8 @@ func TestParseURLRefuses(t *testing.T) {
 		{"smtp://u:secret@mx.example", "a user does not belong"},
 		{"smtp://u:se cret%zz@mx.example", "server"},
 		{"smtp://mx.example:port", "invalid port"},
+		{"smtp://mx.example:0", "port 0, not 1 to 65535"},
+		{"smtp://mx.example:65536", "port 65536, not 1 to 65535"},
 		{"lmtp+unix://host/path", "want lmtp+unix:///PATH"},
 		{"lmtp+unix://", "want lmtp+unix:///PATH"},
 		{"lmtp+unix:///a%00b", "want lmtp+unix:///PATH"},
