@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,7 +68,10 @@ func (o *options) sendAll(cmd *cobra.Command, s *sender, recipients []string) er
 		}
 		all.add(status.Escape(s.name, maxAddress), asError(err))
 	}
-	if err := names.Err(); err != nil {
+	switch err := names.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return status.Errorf(status.NoInput, "read the names of messages in %q: one is longer than %d bytes", o.messages, maxName)
+	case err != nil:
 		return status.Errorf(status.NoInput, "read the names of messages in %q: %w", o.messages, err)
 	}
 	if all.all == 0 {

@@ -3,6 +3,7 @@ package relay
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -41,7 +42,8 @@ func ReadTransports(in io.Reader, what func(words []string) (Router, error), res
 	t := &Transports{rest: rest}
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, maxTransport)
-	for n := 1; s.Scan(); n++ {
+	n := 1
+	for ; s.Scan(); n++ {
 		words := strings.Fields(s.Text())
 		if len(words) == 0 || words[0][0] == '#' {
 			continue
@@ -58,6 +60,9 @@ func ReadTransports(in io.Reader, what func(words []string) (Router, error), res
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		t.lines = append(t.lines, transport{pattern, Way{strings.Join(words[1:], " "), r}})
+	}
+	if err := s.Err(); errors.Is(err, bufio.ErrTooLong) {
+		return nil, fmt.Errorf("line %d: longer than %d bytes", n, maxTransport)
 	}
 	return t, s.Err()
 }

@@ -81,7 +81,8 @@ func ReadRoutes(in io.Reader) ([]Routes, error) {
 	s.Buffer(nil, maxRow)
 	var all []Routes
 	at := map[string]int{}
-	for n := 1; s.Scan(); n++ {
+	n := 1
+	for ; s.Scan(); n++ {
 		line := strings.TrimSuffix(s.Text(), "\r")
 		if strings.TrimSpace(line) == "" || line[0] == '#' {
 			continue
@@ -101,7 +102,10 @@ func ReadRoutes(in io.Reader) ([]Routes, error) {
 		}
 		all[i].add(t)
 	}
-	if err := s.Err(); err != nil {
+	switch err := s.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		return nil, fmt.Errorf("routes: line %d: longer than %d bytes", n, maxRow)
+	case err != nil:
 		return nil, fmt.Errorf("routes: %w", err)
 	}
 	return all, nil
