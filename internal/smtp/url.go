@@ -74,8 +74,6 @@ func ParseURL(s string) (Endpoint, error) {
 	}
 	if port == "" {
 		port = k.port
-	} else if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return Endpoint{}, fmt.Errorf("server %q: no port is %q: want 1 to 65535", s, port)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return Endpoint{}, fmt.Errorf("server %q: port %s, not 1 to 65535", s, port)
